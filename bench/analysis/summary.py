@@ -1,0 +1,83 @@
+"""Rows of one trial under several seeds, taken together."""
+
+import statistics
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from bench.records import PhaseResult, Stack, TrialResult, TrialSpec
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and sample standard deviation over seeds (None from a single one)."""
+
+    mean: float
+    deviation: float | None
+    count: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """The seeds of one trial under one stack.
+
+    Attributes:
+        spec: of the first seed.
+        stack: what ran them.
+        rows: every seed's row, whatever its status.
+    """
+
+    spec: TrialSpec
+    stack: Stack
+    rows: tuple[TrialResult, ...]
+
+    @property
+    def finished(self) -> tuple[TrialResult, ...]:
+        """The rows that ended ``ok``; only these enter a mean."""
+        return tuple(r for r in self.rows if r.status == "ok")
+
+    def spread(self, value: Callable[[TrialResult], float | None]) -> Spread | None:
+        """Mean and deviation of a value over the finished rows that have one."""
+        values = [v for v in map(value, self.finished) if v is not None]
+        if not values:
+            return None
+        deviation = statistics.stdev(values) if len(values) > 1 else None
+        return Spread(statistics.fmean(values), deviation, len(values))
+
+    def phase(self, number: int, value: Callable[[PhaseResult], float | None]) -> Spread | None:
+        """The same for a value of phase 1 or 2; None where that phase never ran."""
+
+        def of(row: TrialResult) -> float | None:
+            phase = row.phase1 if number == 1 else row.phase2
+            return value(phase) if phase else None
+
+        return self.spread(of)
+
+    @property
+    def status(self) -> str:
+        """``ok``, or how many of the seeds ended how, with the first reason."""
+        bad = [r for r in self.rows if r.status != "ok"]
+        if not bad:
+            return "ok"
+        names = sorted({r.status for r in bad})
+        counts = ", ".join(f"{sum(r.status == n for r in bad)} {n}" for n in names)
+        return counts if len(bad) == len(self.rows) else f"{len(self.finished)} ok, {counts}"
+
+    @property
+    def guards(self) -> str:
+        """``all pass``, or the names of those that failed on any seed; empty where none ran."""
+        failed = sorted({name for r in self.rows for name in r.failed_guards})
+        if failed:
+            return "FAIL: " + ", ".join(failed)
+        return "all pass" if any(r.guards for r in self.rows) else ""
+
+
+def summarise(rows: Iterable[TrialResult]) -> list[Group]:
+    """Group rows by everything but their seed, in the order first met."""
+    groups: dict[tuple[str, str], list[TrialResult]] = {}
+    for row in rows:
+        seedless = row.spec.model_copy(update={"seed": 0}).key
+        groups.setdefault((row.stack.id, seedless), []).append(row)
+    return [
+        Group(same[0].spec, same[0].stack, tuple(sorted(same, key=lambda r: r.spec.seed)))
+        for same in groups.values()
+    ]

@@ -1,0 +1,210 @@
+"""The command line: the only place that prints an error and exits.
+
+Exit codes: 0 done, 1 done but some trial has no result or a guard failed, 2 wrong usage or input,
+130 interrupted. Nothing here imports Keras or TensorFlow; worker processes do.
+"""
+
+import signal
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from bench import __version__
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.records import TrialSpec
+    from bench.running.store import Store
+    from bench.settings import Settings
+    from bench.suite import Suite
+
+app = typer.Typer(
+    help="Which pretrained backbone, and how much of it to unfreeze: measured answers.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+SUITES = Path("suites")
+
+
+class Kind(StrEnum):
+    """What `bench list` can list."""
+
+    BACKBONES = "backbones"
+    DATASETS = "datasets"
+    FREEZES = "freezes"
+    HEADS = "heads"
+    SUITES = "suites"
+
+
+class Form(StrEnum):
+    """Formats of a table."""
+
+    CONSOLE = "console"
+    MARKDOWN = "markdown"
+    CSV = "csv"
+    LATEX = "latex"
+
+
+def main() -> None:
+    """Run the command line; every error of ours becomes one line and exit code 2."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that workers are ended
+    try:
+        app(standalone_mode=True)
+    except BenchError as error:
+        err.print(f"bench: {error}", style="bold red", markup=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        err.print("bench: interrupted; what was measured is kept, the same command goes on")
+        sys.exit(130)
+
+
+def _version(show: bool) -> None:
+    if show:
+        out.print(f"bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
+
+
+@app.command("list")
+def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
+    """List backbones, datasets, freeze strategies, heads or suites."""
+    from bench.reporting import listings
+
+    out.print(listings.listing(kind.value, SUITES), soft_wrap=True, markup=False)
+
+
+@app.command()
+def run(
+    suite: Annotated[str, typer.Argument(help="A suite file, or its name under suites/.")],
+    smoke: Annotated[bool, typer.Option("--smoke", help="Its tiny [smoke] version.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the trials only.")] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Only trials whose label holds this text; may be given again."),
+    ] = None,
+    results: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
+) -> None:
+    """Run a suite; the same command continues one that was stopped."""
+    from bench import suite as suites
+    from bench.running import plan, store
+    from bench.settings import Settings
+
+    loaded = suites.load(_suite_path(suite), smoke=smoke)
+    if only:
+        loaded = loaded.model_copy(update={"trials": plan.select(loaded.trials, only)})
+    for warning in loaded.warnings:
+        err.print(f"bench: note: {warning}", markup=False, soft_wrap=True)
+    settings = Settings.from_environment()
+    problems = plan.problems(loaded, settings)
+    if dry_run:
+        _print_trials(loaded.trials, problems)
+        return
+    if problems:
+        raise BenchError("; ".join(problems))
+    folder = results / loaded.name
+    with store.writing(folder) as held:
+        complete = _measure(loaded, held, settings)
+    _show(folder, Form.CONSOLE)
+    out.print(f"\nresults: {folder}", markup=False)
+    raise typer.Exit(0 if complete else 1)
+
+
+@app.command()
+def show(
+    results: Annotated[Path, typer.Argument(help="A results folder.")],
+    form: Annotated[Form, typer.Option("--format", help="How to print it.")] = Form.CONSOLE,
+) -> None:
+    """Print the table of a results folder."""
+    _show(results, form)
+
+
+@app.command()
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Delete all of it.")] = False,
+) -> None:
+    """Show, or clear, the cache of decoded pictures."""
+    from bench.data import images
+    from bench.reporting import listings
+    from bench.settings import Settings
+
+    settings = Settings.from_environment()
+    if clear:
+        freed = images.clear_cache(settings)
+        out.print(f"{settings.cache}: {listings.size(freed)} freed", markup=False)
+        return
+    entries = images.cache_entries(settings)
+    out.print(listings.cache_listing(settings.cache, entries), soft_wrap=True, markup=False)
+
+
+def _suite_path(suite: str) -> Path:
+    """The path given, or the file of that name under suites/."""
+    path = Path(suite)
+    if path.suffix or path.exists():
+        return path
+    return SUITES / f"{suite}.toml"
+
+
+def _print_trials(trials: "tuple[TrialSpec, ...]", problems: list[str]) -> None:
+    for number, trial in enumerate(trials, start=1):
+        out.print(f"{number:4d}  {trial.key[:12]}  {trial.label}", markup=False, soft_wrap=True)
+    out.print(f"{len(trials)} trials", markup=False)
+    for problem in problems:
+        err.print(f"bench: would stop here: {problem}", markup=False, soft_wrap=True)
+
+
+def _measure(suite: "Suite", held: "Store", settings: "Settings") -> bool:
+    """Run the suite into a held store; whether every trial has a result and passed its guards."""
+    from bench.reporting.live import LiveReport
+    from bench.running import runner
+    from bench.running.isolation import LocalEngine
+    from bench.running.messages import Setup
+
+    for note in held.notes:
+        err.print(f"bench: note: {note}", markup=False, soft_wrap=True)
+    seconds = 60 * suite.trial_minutes if suite.trial_minutes else None
+    with held.scratch() as scratch:
+        setup = Setup(
+            settings=settings,
+            folder=suite.folder,
+            scratch=scratch.absolute(),
+            execution=suite.trials[0].execution,
+        )
+        engine = LocalEngine(setup, seconds)
+        try:
+            with LiveReport(out) as live:
+                summary = runner.run(suite.trials, held, engine, live)
+        finally:
+            engine.close()
+    return summary.all_ok and not any(
+        r.failed_guards for r in (*summary.measured, *summary.settled)
+    )
+
+
+def _show(folder: Path, form: Form) -> None:
+    from bench.reporting import tables
+    from bench.running import store
+
+    contents = store.read(folder)
+    sys.stdout.write(tables.render(contents.rows, form.value) + "\n")
+    for problem in contents.problems:
+        err.print(f"bench: {problem}", markup=False, soft_wrap=True)
+    if form in (Form.CONSOLE, Form.MARKDOWN):
+        for note in tables.notes(contents.rows):
+            sys.stdout.write(f"\n* {note}" if form is Form.MARKDOWN else f"  {note}\n")
+        if form is Form.MARKDOWN:
+            sys.stdout.write("\n")

@@ -1,0 +1,1 @@
+"""What a trial costs: throughput, memory, FLOPs."""

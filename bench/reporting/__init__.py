@@ -1,0 +1,1 @@
+"""Tables and reports made from stored results; never imports Keras."""

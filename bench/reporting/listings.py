@@ -1,0 +1,92 @@
+"""What Bench knows of, as tables for ``bench list`` and ``bench cache``."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from tabulate import tabulate
+
+from bench.data.datasets import DATASETS
+from bench.data.images import CacheEntry
+from bench.errors import BenchError
+from bench.suite import load
+from bench.zoo.backbones import BACKBONES
+from bench.zoo.freezing import FREEZES
+from bench.zoo.heads import HEADS, describe
+
+
+def listing(kind: str, suites: Path) -> str:
+    """The table of ``backbones``, ``datasets``, ``freezes``, ``heads`` or ``suites``."""
+    tables: Mapping[str, Callable[[], str]] = {
+        "backbones": _backbones,
+        "datasets": _datasets,
+        "freezes": _freezes,
+        "heads": _heads,
+        "suites": lambda: _suites(suites),
+    }
+    return tables[kind]()
+
+
+def cache_listing(folder: Path, entries: Sequence[CacheEntry]) -> str:
+    """The table of ``bench cache``."""
+    lines = [
+        [e.name, e.size, f"{e.pictures:,}", size(e.bytes), _day(e.last_used)] for e in entries
+    ]
+    total = size(sum(e.bytes for e in entries))
+    table = _table(["dataset", "pixels", "pictures", "size", "last used"], lines)
+    return f"{table}\n{folder}: {total}" if entries else f"{folder}: empty"
+
+
+def size(count: int) -> str:
+    """``225 MiB``."""
+    amount, units = float(count), ["B", "KiB", "MiB", "GiB"]
+    while amount >= 1024 and len(units) > 1:
+        amount, units = amount / 1024, units[1:]
+    return f"{amount:.3g} {units[0]}"
+
+
+def _day(moment: datetime) -> str:
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _backbones() -> str:
+    titles = ["backbone", "family", "pixels", "parameters", "features", "ImageNet top-1 %"]
+    lines = [
+        [r.name, r.family, r.default_size, f"{r.parameters:,}", r.features, r.imagenet_top1 or "–"]
+        for r in BACKBONES.values()
+    ]
+    return _table(titles, lines) + "\nparameters: without top; ImageNet top-1: as published"
+
+
+def _datasets() -> str:
+    lines = [
+        [r.name, r.classes or "–", r.description, "; ".join(r.caveats)] for r in DATASETS.values()
+    ]
+    ways = "also: any TensorFlow Datasets name or image folder, as a [[datasets]] table of a suite"
+    return _table(["dataset", "classes", "what it is", "caveats"], lines) + f"\n{ways}"
+
+
+def _freezes() -> str:
+    lines = [[r.name, r.amount, r.description] for r in FREEZES.values()]
+    return _table(["freeze strategy", "amount", "what trains in phase 2"], lines)
+
+
+def _heads() -> str:
+    return _table(["head", "layers"], [[h.name, describe(h)] for h in HEADS.values()])
+
+
+def _suites(folder: Path) -> str:
+    lines = []
+    for path in sorted(folder.rglob("*.toml")):
+        try:
+            suite = load(path)
+            lines.append([str(path), len(suite.trials), suite.description])
+        except BenchError as error:
+            lines.append([str(path), "–", f"wrong: {error}"])
+    return (
+        _table(["suite", "trials", "what it answers"], lines) if lines else f"{folder}: no suites"
+    )
+
+
+def _table(titles: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
+    return tabulate(lines, headers=titles, tablefmt="simple", disable_numparse=True)

@@ -1,0 +1,181 @@
+"""The table of a results folder, for a terminal, a document or a spreadsheet."""
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tabulate import tabulate
+
+from bench.analysis.summary import Group, Spread, summarise
+from bench.records import TrialResult
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its heading, and its cell for a group."""
+
+    title: str
+    cell: Callable[[Group], str | float | int | None]
+
+
+def percent(spread: Spread | None) -> str:
+    """``97.1 ± 0.3``: accuracy in percent, mean and deviation over seeds."""
+    if spread is None:
+        return "–"
+    mean = f"{100 * spread.mean:.1f}"
+    return mean if spread.deviation is None else f"{mean} ± {100 * spread.deviation:.1f}"
+
+
+def count(number: float | None) -> str:
+    """``1,281``, ``1.86 M``: a number of parameters."""
+    if number is None:
+        return "–"
+    return f"{number / 1e6:.2f} M" if number >= 1e6 else f"{number:,.0f}"
+
+
+def duration(seconds: float | None) -> str:
+    """``12 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return f"{rest} s"
+    hours, left = divmod(minutes, 60)
+    return f"{minutes} min {rest:02d} s" if hours < 1 else f"{hours} h {left:02d} min"
+
+
+def _mean(spread: Spread | None) -> float | None:
+    return spread.mean if spread else None
+
+
+def _speed(group: Group) -> str:
+    speeds = [_mean(group.phase(n, lambda p: p.images_per_second)) for n in (1, 2)]
+    return " / ".join("–" if s is None else f"{s:.0f}" for s in speeds)
+
+
+def _trainable(group: Group) -> str:
+    counts = [_mean(group.phase(n, lambda p: p.trainable_parameters)) for n in (1, 2)]
+    return " / ".join(count(c) for c in counts)
+
+
+def freeze_label(group: Group) -> str:
+    """The strategy, and what ``auto`` came to."""
+    label, row = group.spec.freeze.label, group.rows[0]
+    resolved = row.freeze_resolved.label if row.freeze_resolved else label
+    return label if resolved == label else f"{label} → {resolved}"
+
+
+READABLE = (
+    Column("backbone", lambda g: g.spec.backbone.name),
+    Column("dataset", lambda g: g.spec.data.dataset.name),
+    Column("freeze", freeze_label),
+    Column("seeds", lambda g: len(g.rows)),
+    Column("val % phase 1", lambda g: percent(g.phase(1, lambda p: p.val_accuracy))),
+    Column("val % phase 2", lambda g: percent(g.phase(2, lambda p: p.val_accuracy))),
+    Column("test %", lambda g: percent(g.spread(lambda r: r.test_accuracy))),
+    Column("trainable phase 1 / 2", _trainable),
+    Column("parameters", lambda g: count(_mean(g.spread(lambda r: r.total_parameters)))),
+    Column("train img/s 1 / 2", _speed),
+    Column("time", lambda g: duration(_mean(g.spread(lambda r: r.seconds)))),
+    Column("status", lambda g: g.status),
+    Column("guards", lambda g: g.guards),
+)
+"""For people. Time is wall time per trial, mean over seeds."""
+
+
+def _spread_columns(title: str, of: Callable[[Group], Spread | None]) -> list[Column]:
+    def deviation(group: Group) -> float | None:
+        spread = of(group)
+        return spread.deviation if spread else None
+
+    return [
+        Column(f"{title}_mean", lambda g: _mean(of(g))),
+        Column(f"{title}_deviation", deviation),
+    ]
+
+
+def _phase_mean(number: int, title: str) -> Column:
+    return Column(
+        f"phase{number}_{title}", lambda g: _mean(g.phase(number, lambda p: getattr(p, title)))
+    )
+
+
+TIDY = (
+    Column("stack", lambda g: g.stack.id),
+    Column("backbone", lambda g: g.spec.backbone.name),
+    Column("weights", lambda g: g.spec.backbone.weights),
+    Column("dataset", lambda g: g.spec.data.dataset.name),
+    Column("image_size", lambda g: g.spec.data.image_size),
+    Column("head", lambda g: g.spec.head.name),
+    Column("freeze", lambda g: g.spec.freeze.label),
+    Column("seeds", lambda g: len(g.rows)),
+    *_spread_columns("phase1_val_accuracy", lambda g: g.phase(1, lambda p: p.val_accuracy)),
+    *_spread_columns("phase2_val_accuracy", lambda g: g.phase(2, lambda p: p.val_accuracy)),
+    *_spread_columns("test_accuracy", lambda g: g.spread(lambda r: r.test_accuracy)),
+    _phase_mean(1, "trainable_parameters"),
+    _phase_mean(2, "trainable_parameters"),
+    Column("total_parameters", lambda g: _mean(g.spread(lambda r: r.total_parameters))),
+    _phase_mean(1, "images_per_second"),
+    _phase_mean(2, "images_per_second"),
+    Column("seconds", lambda g: _mean(g.spread(lambda r: r.seconds))),
+    Column("status", lambda g: g.status),
+    Column("guards", lambda g: g.guards),
+)
+"""For programs: plain numbers, accuracies from 0 to 1."""
+
+FORMATS: Mapping[str, str] = {
+    "console": "simple",
+    "markdown": "github",
+    "csv": "csv",
+    "latex": "latex_booktabs",
+}
+
+
+def render(rows: Sequence[TrialResult], form: str) -> str:
+    """The table of these rows.
+
+    Args:
+        rows: of one or several stacks.
+        form: a key of `FORMATS`.
+    """
+    groups = summarise(rows)
+    if form == "csv":
+        return _csv(groups)
+    columns = list(READABLE)
+    if len({g.spec.head.name for g in groups}) > 1:
+        columns.insert(3, Column("head", lambda g: g.spec.head.name))
+    if len({g.stack.id for g in groups}) > 1:
+        columns.insert(0, Column("stack", lambda g: g.stack.id))
+    cells = [[c.cell(g) for c in columns] for g in groups]
+    titles = [c.title for c in columns]
+    if form == "markdown":
+        cells = [[str(c).replace("|", "\\|") for c in line] for line in cells]
+    return tabulate(cells, headers=titles, tablefmt=FORMATS[form], disable_numparse=True)
+
+
+def notes(rows: Sequence[TrialResult]) -> list[str]:
+    """What a reader must know about these numbers: caveats, random weights, failures, guards."""
+    found: dict[str, None] = {}
+    for row in rows:
+        name = row.spec.data.dataset.name
+        for caveat in row.dataset.caveats if row.dataset else ():
+            found[f"{name}: {caveat}"] = None
+        if row.spec.backbone.weights == "random" and row.spec.freeze.strategy != "scratch":
+            found[f"{row.spec.backbone.name}: random weights, accuracy is meaningless"] = None
+    for row in rows:
+        if row.status != "ok":
+            found[f"{row.spec.label}: {row.status}: {row.reason}"] = None
+        for guard in row.guards:
+            if guard.passed is False:
+                found[f"{row.spec.label}: guard {guard.name} failed: {guard.evidence}"] = None
+    return list(found)
+
+
+def _csv(groups: Sequence[Group]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([c.title for c in TIDY])
+    for group in groups:
+        writer.writerow([c.cell(group) for c in TIDY])
+    return text.getvalue().rstrip("\n")

@@ -1,0 +1,1 @@
+"""A suite's trials: worker processes, the runner and the store of results."""

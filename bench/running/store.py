@@ -1,0 +1,199 @@
+"""The store: every trial a row, written once, never changed.
+
+    results/<suite>/<stack>/trials.jsonl           one JSON object a line, in the order measured
+    results/<suite>/<stack>/predictions/<key>.npz  what the trial predicted for each test picture
+
+A row is flushed to disk before the next trial starts. A line torn by a power cut or a kill is left
+out and reported. Of several rows with one key and stack, the last counts.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from bench.errors import StoreError, StoreLockedError
+from bench.records import Stack, TrialResult
+
+FORMAT = 1
+TRIALS = "trials.jsonl"
+PREDICTIONS = "predictions"
+LOCK = ".running.lock"
+SCRATCH = "tmp-"
+SETTLED = ("ok", "diverged", "skipped")
+"""A rerun keeps rows of these statuses, and tries the others again."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a results folder holds.
+
+    Attributes:
+        rows: the last row of each (stack, key), in the order first measured.
+        problems: lines that could not be read, each by file and number.
+    """
+
+    rows: tuple[TrialResult, ...]
+    problems: tuple[str, ...] = ()
+
+
+def read(folder: Path) -> Contents:
+    """Read every ``trials.jsonl`` at or below a folder.
+
+    Raises:
+        StoreError: there is none, or one was written by a newer Bench.
+    """
+    if not folder.is_dir():
+        raise StoreError(f"{folder}: expected a results folder; nothing is there")
+    files = sorted(folder.rglob(TRIALS))
+    if not files:
+        raise StoreError(f"{folder}: expected a results folder, but no {TRIALS} lies in it")
+    rows: dict[tuple[str, str], TrialResult] = {}
+    problems: list[str] = []
+    for file in files:
+        for row in _rows(file, problems):
+            rows[row.stack.id, row.key] = row
+    return Contents(tuple(rows.values()), tuple(problems))
+
+
+def _rows(file: Path, problems: list[str]) -> Iterator[TrialResult]:
+    try:
+        lines = file.read_bytes().splitlines()
+    except OSError as error:
+        raise StoreError(f"{file}: cannot be read: {error}") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            yield parse_line(line)
+        except StoreError as error:
+            raise StoreError(f"{file}:{number}: {error}") from error
+        except ValueError as error:
+            problems.append(f"{file}:{number}: left out, not a whole row ({_short(error)})")
+
+
+def parse_line(line: bytes) -> TrialResult:
+    """One line of the store.
+
+    Raises:
+        StoreError: a newer Bench wrote it.
+        ValueError: it is not a row.
+    """
+    content = json.loads(line)
+    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
+        raise ValueError("no format number")
+    if content.pop("format") > FORMAT:
+        raise StoreError("written by a newer version of Bench; update Bench to read it")
+    return TrialResult.model_validate(content)
+
+
+def _short(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return str(error)
+
+
+class Store:
+    """A suite's results folder, held for writing. Use `writing` to get one."""
+
+    def __init__(self, folder: Path, notes: list[str]) -> None:
+        self.folder = folder
+        self.notes = notes
+
+    def settled(self, stack: Stack) -> dict[str, TrialResult]:
+        """Rows under this stack that a rerun need not measure again, by key."""
+        file = self.folder / stack.id / TRIALS
+        if not file.exists():
+            return {}
+        last = {row.key: row for row in _rows(file, [])}
+        return {key: row for key, row in last.items() if row.status in SETTLED}
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder for workers' files on the store's own file system, gone afterwards."""
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=SCRATCH) as name:
+            yield Path(name)
+
+    def append(self, row: TrialResult, predictions: Path | None) -> TrialResult:
+        """Write a row to disk for good, its predictions first.
+
+        Args:
+            row: what was measured.
+            predictions: a file on the same file system, which is moved into the store.
+
+        Returns:
+            The row as written.
+
+        Raises:
+            StoreError: it could not be written.
+        """
+        folder = self.folder / row.stack.id
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if predictions is not None:
+                place = folder / PREDICTIONS / f"{row.key}.npz"
+                place.parent.mkdir(exist_ok=True)
+                predictions.replace(place)
+                row = row.model_copy(update={"predictions": f"{PREDICTIONS}/{place.name}"})
+            content = {"format": FORMAT} | row.model_dump(mode="json")
+            _append_line(folder / TRIALS, json.dumps(content, ensure_ascii=False))
+        except OSError as error:
+            raise StoreError(f"{folder}: a result could not be written: {error}") from error
+        return row
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[Store]:
+    """Hold a suite's results folder for writing; mends what a kill may have left.
+
+    Raises:
+        StoreLockedError: another run holds it.
+        StoreError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StoreLockedError(
+            f"{folder}: another run is writing here; wait for it, or give another --results"
+        ) from error
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be written: {error}") from error
+    try:
+        for left_over in folder.glob(SCRATCH + "*"):
+            shutil.rmtree(left_over, ignore_errors=True)
+        yield Store(folder, list(_mended(folder.glob(f"*/{TRIALS}"))))
+    finally:
+        lock.release()
+
+
+def _mended(files: Iterable[Path]) -> Iterator[str]:
+    """Make every file end with a whole line again, so that the next row starts a line."""
+    for file in files:
+        content = file.read_bytes()
+        if not content or content.endswith(b"\n"):
+            continue
+        start = content.rfind(b"\n") + 1
+        try:
+            parse_line(content[start:])
+        except (ValueError, StoreError):
+            os.truncate(file, start)
+            yield f"{file}: the last row was torn by a kill and is measured again"
+        else:
+            _append_line(file, "")
+
+
+def _append_line(file: Path, text: str) -> None:
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write(text + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())

@@ -1,0 +1,75 @@
+"""The worker process: ``python -m bench.running.worker``. Measures what it is told, and says so.
+
+Replies go out on what was standard output when the process began. Standard output itself is then
+joined to standard error, so that whatever a framework prints cannot garble a reply.
+"""
+
+import os
+import queue
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, TextIO
+
+from bench.records import Progress, TrialSpec
+from bench.running.messages import Finished, Ready, Running, Setup, Task
+
+if TYPE_CHECKING:
+    from bench.training.trial import Workplace
+
+
+def main() -> None:
+    """Serve tasks until the runner closes our standard input."""
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the runner's to handle
+    lines = _lines_from_runner()
+    setup = Setup.model_validate_json(lines.get())
+    place = _workplace(setup)
+    _say(replies, Ready(stack=place.stack, environment=place.environment))
+    while True:
+        _say(replies, _run(Task.model_validate_json(lines.get()).spec, setup, place, replies))
+
+
+def _lines_from_runner() -> "queue.Queue[str]":
+    """Lines of standard input, read by a thread that ends this process when the runner is gone."""
+    lines: queue.Queue[str] = queue.Queue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            lines.put(line)
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    return lines
+
+
+def _workplace(setup: Setup) -> "Workplace":
+    from bench.training import execution
+    from bench.training.trial import Workplace
+
+    stack = execution.configure(setup.execution)
+    return Workplace(setup.settings, setup.folder, stack, execution.environment())
+
+
+def _run(spec: TrialSpec, setup: Setup, place: "Workplace", replies: TextIO) -> Finished:
+    from bench.training.trial import run_trial
+
+    def report(progress: Progress) -> None:
+        _say(replies, Running(progress=progress))
+
+    result, predictions = run_trial(spec, place, report)
+    if predictions is None:
+        return Finished(result=result)
+    path = setup.scratch / f"{spec.key}.npz"
+    predictions.save(path)
+    return Finished(result=result, predictions=path)
+
+
+def _say(replies: TextIO, reply: Ready | Running | Finished) -> None:
+    replies.write(reply.model_dump_json() + "\n")
+    replies.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Where things lie on this machine: read once from the environment, then passed as a value."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from platformdirs import user_cache_dir
+
+from bench.records import Record
+
+
+class Settings(Record):
+    """Folders of this machine. They are never part of a trial's key, nor of a stored row.
+
+    Attributes:
+        cache: decoded images and other intermediate work (``BENCH_CACHE_DIR``).
+        weights: folders searched for weights and ``.keras`` files (``BENCH_WEIGHTS_DIR``; several
+            are separated as in ``PATH``).
+        tfds: the TensorFlow Datasets folder (``TFDS_DATA_DIR``), None for its own default.
+    """
+
+    cache: Path
+    weights: tuple[Path, ...] = ()
+    tfds: Path | None = None
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read the three settings. Folders need not exist yet."""
+        cache = environ.get("BENCH_CACHE_DIR") or user_cache_dir("keras-zoo-bench")
+        weights = [p for p in environ.get("BENCH_WEIGHTS_DIR", "").split(os.pathsep) if p]
+        tfds = environ.get("TFDS_DATA_DIR")
+        return cls(
+            cache=Path(cache).expanduser().absolute(),
+            weights=tuple(Path(p).expanduser().absolute() for p in weights),
+            tfds=Path(tfds).expanduser().absolute() if tfds else None,
+        )

@@ -1,0 +1,148 @@
+"""How trials run on this machine: device, precision, determinism, graph or XLA; and saying so."""
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import keras
+import psutil
+
+from bench import __version__
+from bench.records import Environment, Execution, Stack
+
+_PACKAGES = (
+    *("tensorflow", "jax", "jaxlib", "torch", "keras", "numpy", "h5py"),
+    *("tensorflow-datasets", "pillow"),
+)
+
+
+def configure(execution: Execution) -> Stack:
+    """Set precision and determinism for every trial of this process.
+
+    Returns:
+        The stack that results: framework versions, device, and the precision in force.
+    """
+    stack = detect(execution)
+    keras.config.set_dtype_policy(stack.precision)
+    backend = stack.backend
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+        if execution.deterministic:
+            keras.utils.set_random_seed(0)  # TensorFlow wants a seed before it goes deterministic
+            tf.config.experimental.enable_op_determinism()
+    elif backend == "torch" and execution.deterministic:
+        import torch
+
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    return stack
+
+
+def detect(execution: Execution) -> Stack:
+    """The stack this process would run the execution on; changes nothing."""
+    backend = keras.backend.backend()
+    device, has_bfloat16 = _device(backend)
+    precision = execution.precision
+    if precision == "auto":
+        on_gpu = "mixed_bfloat16" if has_bfloat16 else "mixed_float16"
+        precision_used = "float32" if device == "cpu" else on_gpu
+    else:
+        precision_used = precision
+    return Stack(
+        backend=backend,
+        backend_version=metadata.version(backend),
+        keras_version=metadata.version("keras"),
+        device=device,
+        precision=precision_used,
+    )
+
+
+def jit() -> bool:
+    """Whether to compile with XLA: JAX has nothing else; elsewhere a plain graph until measured."""
+    return bool(keras.backend.backend() == "jax")
+
+
+def mode() -> str:
+    """What `jit` amounts to on this backend: ``graph``, ``xla`` or ``eager``."""
+    return {"tensorflow": "graph", "jax": "xla"}.get(keras.backend.backend(), "eager")
+
+
+def environment() -> Environment:
+    """The machine and the packages of this process."""
+    installed = {d.metadata["Name"].lower(): d.version for d in metadata.distributions()}
+    return Environment(
+        bench_version=__version__,
+        python_version=platform.python_version(),
+        platform=f"{platform.system()} {platform.machine()}",
+        processor=_processor(),
+        cores=_cores(),
+        memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
+        packages={name: installed[name] for name in _PACKAGES if name in installed},
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of any backend says that memory ran out."""
+    kind = type(error).__name__
+    text = str(error)
+    return (
+        isinstance(error, MemoryError)
+        or kind in ("ResourceExhaustedError", "OutOfMemoryError")
+        or "RESOURCE_EXHAUSTED" in text
+        or "CUDA out of memory" in text
+        or "DefaultCPUAllocator: can't allocate memory" in text
+    )
+
+
+def _device(backend: str) -> tuple[str, bool]:
+    """Name of the first accelerator (``cpu`` where none) and whether it computes in bfloat16."""
+    return {"tensorflow": _tensorflow_device, "jax": _jax_device, "torch": _torch_device}[backend]()
+
+
+def _tensorflow_device() -> tuple[str, bool]:
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return "cpu", False
+    details: dict[str, Any] = tf.config.experimental.get_device_details(gpus[0])
+    return details.get("device_name", "gpu"), details.get("compute_capability", (0, 0)) >= (8, 0)
+
+
+def _jax_device() -> tuple[str, bool]:
+    import jax
+
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        return "cpu", False
+    capability = getattr(device, "compute_capability", None)
+    return device.device_kind, capability is None or float(capability) >= 8.0
+
+
+def _torch_device() -> tuple[str, bool]:
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cpu", False
+    return torch.cuda.get_device_name(0), torch.cuda.get_device_capability(0) >= (8, 0)
+
+
+def _cores() -> int:
+    """Cores this process may use, which in a container are often fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _processor() -> str:
+    """The processor's name; its bare architecture where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,275 @@
+"""Guards: the checks a trial makes on itself, each a pass or a fail with its evidence.
+
+    preprocessing           the backbone is handed exactly what its contract says
+    trainable_set           the weights Keras would train are the plan's, and so is their number
+    learning_rate           the planned learning rate is in force at the phase's first step
+    backbone_deterministic  two passes in training mode over the same pictures are equal
+    frozen_weights          what Keras calls frozen is bit-identical after the phase
+    batchnorm_statistics    BatchNorm's moving statistics are bit-identical after the phase
+    weights_moved           what Keras calls trainable did move
+    loss_finite             no loss was NaN or infinite
+    no_cliff                phase 2 did not end below phase 1 on val
+
+The plan is worked out from layer names and weight sizes (`bench.zoo.freezing`), apart from Keras'
+flags. So `trainable_set` compares the plan with the flags, and the others compare the flags with
+what happened: one mistake fails one guard.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.records import BatchNorm, Epoch, Guard, Preprocessing
+from bench.training.model import TrialModel
+from bench.training.scoring import Scores
+from bench.zoo import preprocessing
+from bench.zoo.freezing import leaves
+
+PROBE_PICTURES = 8
+CLIFF_DEVIATIONS = 2.0
+
+
+@dataclass(frozen=True)
+class PhasePlan:
+    """What a phase should do, worked out before Keras is asked.
+
+    Attributes:
+        name: ``phase 1`` or ``phase 2``.
+        trains: paths of the weights that should train, the head's included.
+        parameters: how many numbers those hold.
+        learning_rate: planned for the first step.
+        batch_norm: BatchNorm's mode in this phase.
+        start: index of the first backbone layer that trains.
+    """
+
+    name: str
+    trains: frozenset[str]
+    parameters: int
+    learning_rate: float
+    batch_norm: BatchNorm
+    start: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A digest of every weight, by path, and the flags they had."""
+
+    digests: Mapping[str, str]
+    trainable: frozenset[str]
+
+
+def snapshot(model: Any) -> Snapshot:
+    """Digest every weight of a compiled Keras model (random-number states left out)."""
+    trainable = frozenset(w.path for w in model.trainable_weights)
+    weights = [w for w in model.weights if "seed_generator" not in w.path]
+    return Snapshot({w.path: _digest(w) for w in weights}, trainable)
+
+
+def before_phase(trial: TrialModel, plan: PhasePlan, pictures: NDArray[np.uint8]) -> list[Guard]:
+    """The guards that look at a phase's model before it trains.
+
+    Args:
+        trial: the compiled model.
+        plan: what the phase should do.
+        pictures: a few raw pictures, uint8 (n, size, size, 3).
+    """
+    return [trainable_set(trial.model, plan), backbone_deterministic(trial, plan, pictures)]
+
+
+def after_phase(
+    trial: TrialModel, plan: PhasePlan, before: Snapshot, rate: float, epochs: Sequence[Epoch]
+) -> list[Guard]:
+    """The guards that look back on a phase.
+
+    Args:
+        trial: the model as the phase left it.
+        plan: what the phase should have done.
+        before: the weights as the phase found them.
+        rate: the learning rate at its first step.
+        epochs: what it recorded.
+    """
+    after = snapshot(trial.model)
+    statistics = _statistics(trial.backbone)
+    return [
+        learning_rate(plan, rate),
+        frozen_weights(plan, before, after, statistics),
+        batchnorm_statistics(plan, before, after, statistics),
+        weights_moved(plan, before, after),
+        loss_finite(plan, epochs),
+    ]
+
+
+def preprocessing_applied(
+    trial: TrialModel, contract: Preprocessing, pictures: NDArray[np.uint8]
+) -> Guard:
+    """Hold what enters the backbone against the contract, computed apart from Keras."""
+    entering = keras.Model(trial.model.input, trial.prepared)(pictures, training=False)
+    found = keras.ops.convert_to_numpy(entering).astype(np.float64)
+    expected = preprocessing.reference(contract, pictures)
+    largest = float(np.abs(found - expected).max())
+    scale = float(np.abs(expected).max())
+    evidence = (
+        f"{contract}: entering pixels span [{found.min():.4g}, {found.max():.4g}], "
+        f"largest difference from the contract {largest:.2g}"
+    )
+    return Guard(name="preprocessing", passed=largest <= 1e-5 * scale, evidence=evidence)
+
+
+def trainable_set(model: Any, plan: PhasePlan) -> Guard:
+    """Hold Keras' trainable weights against the plan's, by path and by number."""
+    flagged = {w.path: math.prod(w.shape) for w in model.trainable_weights}
+    extra, missing = flagged.keys() - plan.trains, plan.trains - flagged.keys()
+    count = sum(flagged.values())
+    passed = not extra and not missing and count == plan.parameters
+    evidence = f"{plan.name}: {count:,} numbers in {len(flagged)} weights, as planned"
+    if not passed:
+        evidence = (
+            f"{plan.name}: {count:,} numbers train where the plan has {plan.parameters:,}"
+            f"{_named('; not planned', extra)}{_named('; missing', missing)}"
+        )
+    return Guard(name="trainable_set", passed=passed, evidence=evidence)
+
+
+def backbone_deterministic(
+    trial: TrialModel, plan: PhasePlan, pictures: NDArray[np.uint8]
+) -> Guard:
+    """Pass the same pictures twice through the backbone as ``fit`` does, in training mode."""
+    name = "backbone_deterministic"
+    if plan.batch_norm == "train":
+        return Guard(name=name, passed=None, evidence=f"{plan.name}: batch_norm = train")
+    prepared = keras.Model(trial.model.input, trial.prepared)(pictures, training=False)
+    statistics = [w for w in trial.backbone.non_trainable_weights if "seed" not in w.path]
+    kept = [keras.ops.copy(w.value) for w in statistics]
+    backbone = keras.Model(trial.prepared, trial.features)
+    first, second = (
+        keras.ops.convert_to_numpy(backbone(prepared, training=True)).astype(np.float64)
+        for _ in range(2)
+    )
+    for weight, value in zip(statistics, kept, strict=True):
+        weight.assign(
+            value
+        )  # a broken backbone moves its statistics here: not this guard's finding
+    largest = float(np.abs(first - second).max())
+    evidence = f"{plan.name}: largest difference between two passes {largest:.3g}"
+    return Guard(name=name, passed=largest == 0.0, evidence=evidence)
+
+
+def learning_rate(plan: PhasePlan, rate: float) -> Guard:
+    """Hold the optimizer's learning rate at the first step against the plan's."""
+    passed = math.isclose(rate, plan.learning_rate, rel_tol=1e-5)
+    evidence = f"{plan.name}: {rate:.3g} in force, {plan.learning_rate:.3g} planned"
+    return Guard(name="learning_rate", passed=passed, evidence=evidence)
+
+
+def frozen_weights(
+    plan: PhasePlan, before: Snapshot, after: Snapshot, statistics: Mapping[str, int]
+) -> Guard:
+    """What Keras called frozen must be bit-identical (BatchNorm's statistics have their own)."""
+    frozen = before.digests.keys() - before.trainable - statistics.keys()
+    moved = {p for p in frozen if after.digests[p] != before.digests[p]}
+    evidence = f"{plan.name}: {len(frozen)} frozen weights bit-identical"
+    if moved:
+        evidence = f"{plan.name}: {len(moved)} of {len(frozen)} moved{_named('', moved)}"
+    return Guard(name="frozen_weights", passed=not moved, evidence=evidence)
+
+
+def batchnorm_statistics(
+    plan: PhasePlan, before: Snapshot, after: Snapshot, statistics: Mapping[str, int]
+) -> Guard:
+    """Moving means and variances stay; in mode ``train``, those below the freeze boundary."""
+    name = "batchnorm_statistics"
+    top = math.inf if plan.batch_norm != "train" else plan.start
+    fixed = [path for path, layer in statistics.items() if layer < top]
+    if not fixed:
+        why = "no BatchNorm" if not statistics else "batch_norm = train: all may move"
+        return Guard(name=name, passed=None, evidence=f"{plan.name}: {why}")
+    moved = {p for p in fixed if after.digests[p] != before.digests[p]}
+    evidence = f"{plan.name}: {len(fixed)} statistics bit-identical"
+    if moved:
+        evidence = f"{plan.name}: {len(moved)} of {len(fixed)} moved{_named('', moved)}"
+    return Guard(name=name, passed=not moved, evidence=evidence)
+
+
+def weights_moved(plan: PhasePlan, before: Snapshot, after: Snapshot) -> Guard:
+    """Whatever Keras called trainable must differ after the phase."""
+    still = {p for p in before.trainable if after.digests[p] == before.digests[p]}
+    evidence = f"{plan.name}: all {len(before.trainable)} trainable weights moved"
+    if still:
+        evidence = f"{plan.name}: {len(still)} of {len(before.trainable)} never moved"
+        evidence += _named("", still)
+    return Guard(name="weights_moved", passed=not still, evidence=evidence)
+
+
+def loss_finite(plan: PhasePlan, epochs: Sequence[Epoch]) -> Guard:
+    """No epoch's train or val loss was NaN or infinite."""
+    bad = [e.index + 1 for e in epochs if not math.isfinite(e.loss + e.val_loss)]
+    evidence = f"{plan.name}: {len(epochs)} epochs, every loss finite"
+    if bad:
+        evidence = f"{plan.name}: loss not finite in epoch {bad[0]}"
+    return Guard(name="loss_finite", passed=not bad, evidence=evidence)
+
+
+def no_cliff(first: Scores, second: Scores) -> Guard:
+    """Phase 2 must not lose on val what phase 1 had, beyond what chance explains.
+
+    Paired on the same pictures: of those whose verdict changed, losses may outnumber gains by two
+    standard deviations of a fair coin.
+    """
+    lost = int((first.correct & ~second.correct).sum())
+    gained = int((~first.correct & second.correct).sum())
+    allowed = CLIFF_DEVIATIONS * math.sqrt(lost + gained)
+    evidence = (
+        f"val {first.accuracy:.4f} -> {second.accuracy:.4f}: {gained} pictures gained, "
+        f"{lost} lost, {allowed:.1f} net losses allowed"
+    )
+    return Guard(name="no_cliff", passed=lost - gained <= allowed, evidence=evidence)
+
+
+def merged(guards: Iterable[Guard]) -> tuple[Guard, ...]:
+    """One guard per name: failed if any failed, not applicable if none applied."""
+    by_name: dict[str, list[Guard]] = {}
+    for guard in guards:
+        by_name.setdefault(guard.name, []).append(guard)
+    return tuple(
+        Guard(
+            name=name,
+            passed=_all([g.passed for g in same]),
+            evidence="; ".join(g.evidence for g in same),
+        )
+        for name, same in by_name.items()
+    )
+
+
+def _all(passed: Sequence[bool | None]) -> bool | None:
+    known = [p for p in passed if p is not None]
+    return all(known) if known else None
+
+
+def _statistics(backbone: Any) -> dict[str, int]:
+    """Paths of BatchNorm's moving statistics, each with the index of its backbone layer."""
+    return {
+        weight.path: index
+        for index, layer in enumerate(backbone.layers)
+        for leaf in leaves(layer)
+        if isinstance(leaf, keras.layers.BatchNormalization)
+        for weight in (leaf.moving_mean, leaf.moving_variance)
+    }
+
+
+def _digest(weight: Any) -> str:
+    array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight.value))
+    return hashlib.blake2b(array.view(np.uint8).data, digest_size=16).hexdigest()
+
+
+def _named(prefix: str, paths: Iterable[str]) -> str:
+    names = sorted(paths)
+    if not names:
+        return ""
+    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{prefix}: {', '.join(names[:3])}{rest}"

@@ -1,0 +1,103 @@
+"""The model of a trial: raw pixels -> augmentation -> preprocessing -> pinned backbone -> head."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from bench.records import Augmentation, Head, Preprocessing
+from bench.zoo import augmentation as augmentation_table
+from bench.zoo import heads, preprocessing
+
+
+@keras.saving.register_keras_serializable("bench")
+class PinnedBackbone(keras.layers.Layer):
+    """A backbone that stays in inference mode while its weights may train.
+
+    Under Keras 3 ``backbone(x, training=False)`` inside a functional model does not do this: the
+    outer call's ``training=True`` reaches the backbone all the same (keras-team/keras#20285), so
+    BatchNorm statistics move and stochastic depth drops blocks. A layer whose own ``call`` makes
+    the inner call decides for itself.
+
+    Args:
+        backbone: the Keras model to wrap.
+        follow_training: hand ``training`` through after all, for BatchNorm mode ``train``.
+    """
+
+    def __init__(self, backbone: Any, follow_training: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.backbone = backbone
+        self.follow_training = follow_training
+
+    def call(self, pixels: Any, training: bool | None = None) -> Any:
+        """Preprocessed pixels (batch, height, width, 3) -> feature map."""
+        return self.backbone(pixels, training=training if self.follow_training else False)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> Any:
+        """The backbone's own."""
+        return self.backbone.compute_output_shape(input_shape)
+
+
+@dataclass(frozen=True)
+class TrialModel:
+    """The whole model, and the places inside it that the guards look at.
+
+    Attributes:
+        model: uint8 pixels (batch, size, size, 3) -> the head's outputs.
+        backbone: the Keras model whose layers the freeze strategy counts.
+        wrapper: the layer around it.
+        prepared: symbolic tensor entering the backbone.
+        features: symbolic tensor leaving it.
+        head_parameters: numbers in the head, by arithmetic.
+    """
+
+    model: Any
+    backbone: Any
+    wrapper: Any
+    prepared: Any
+    features: Any
+    head_parameters: int
+
+
+def build(
+    backbone: Any,
+    contract: Preprocessing,
+    augmentation: tuple[Augmentation, ...],
+    head: Head,
+    *,
+    image_size: int,
+    classes: int,
+    seed: int,
+    pin: Callable[[Any], Any],
+    preprocess: Callable[[Preprocessing, Any], Any] = preprocessing.apply,
+) -> TrialModel:
+    """Put a trial's model together; nothing is frozen or compiled yet.
+
+    Args:
+        backbone: Keras model without top, its weights loaded.
+        contract: what the backbone expects of pixels.
+        augmentation: random layers, on raw pixels.
+        head: what to put on top.
+        image_size: side of the square pictures, in pixels.
+        classes: classes of the dataset.
+        seed: for the augmentation; the head's initial weights take Keras' global seed.
+        pin: wraps the backbone.
+        preprocess: applies the contract.
+    """
+    pixels = keras.Input((image_size, image_size, 3), dtype="uint8", name="pixels")
+    x = keras.ops.cast(pixels, "float32")
+    for layer in augmentation_table.layers_of(augmentation, seed):
+        x = layer(x)
+    prepared = preprocess(contract, x)
+    wrapper = pin(backbone)
+    features = wrapper(prepared)
+    outputs = heads.attach(head, features, classes)
+    return TrialModel(
+        model=keras.Model(pixels, outputs),
+        backbone=backbone,
+        wrapper=wrapper,
+        prepared=prepared,
+        features=features,
+        head_parameters=heads.parameters(head, tuple(features.shape[1:]), classes),
+    )

@@ -1,0 +1,106 @@
+"""What a phase records while Keras trains: one `Epoch` each, timed, and passed on as it happens."""
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+from bench.records import Epoch, Progress
+
+Report = Callable[[Progress], None]
+
+REPORT_SECONDS = 1.0
+TIMED_STEPS = 3
+"""Fewest steps after the first for an epoch's throughput to mean anything."""
+
+
+class Recorder(keras.callbacks.Callback):
+    """Records every epoch of one phase and stops it when the loss is no longer finite.
+
+    Args:
+        stage: ``phase 1`` or ``phase 2``.
+        pictures: train pictures per epoch.
+        batch_size: pictures per step.
+        last_epoch: where the phase's planned epochs end, counted from the trial's first.
+        report: told of each epoch, and of the steps about once a second.
+    """
+
+    def __init__(
+        self, stage: str, pictures: int, batch_size: int, last_epoch: int, report: Report
+    ) -> None:
+        super().__init__()
+        self.stage, self.pictures, self.batch_size = stage, pictures, batch_size
+        self.last_epoch, self.report = last_epoch, report
+        self.epochs: list[Epoch] = []
+        self.first_rate = math.nan
+        self._rate = math.nan
+        self._epoch = self._steps = 0
+        self._began = self._timed_from = self._trained = self._reported = 0.0
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Median training throughput over the epochs; None where none could be timed."""
+        known = [e.images_per_second for e in self.epochs if e.images_per_second is not None]
+        return statistics.median(known) if known else None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Note the learning rate in force at the first step."""
+        self.first_rate = self._current_rate()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Start the epoch's clock."""
+        self._epoch, self._steps = epoch, 0
+        self._rate = self._current_rate()
+        self._began = self._reported = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Time the step, and report about once a second."""
+        now = time.perf_counter()
+        self._steps += 1
+        self._trained = now
+        if self._steps == 1:
+            self._timed_from = now
+        if now - self._reported > REPORT_SECONDS:
+            self._reported = now
+            self.report(self._progress(None))
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Record the epoch; a loss that is not finite stops the phase."""
+        values = {name: float(value) for name, value in (logs or {}).items()}
+        done = Epoch(
+            index=epoch,
+            loss=values["loss"],
+            accuracy=values["accuracy"],
+            val_loss=values["val_loss"],
+            val_accuracy=values["val_accuracy"],
+            learning_rate=self._rate,
+            seconds=time.perf_counter() - self._began,
+            images_per_second=self._throughput(),
+        )
+        self.epochs.append(done)
+        self.report(self._progress(done))
+        if not math.isfinite(done.loss + done.val_loss):
+            self.model.stop_training = True
+
+    def _throughput(self) -> float | None:
+        timed = self._steps - 1
+        if timed < TIMED_STEPS:
+            return None
+        pictures = self.pictures - self.batch_size
+        return pictures / (self._trained - self._timed_from)
+
+    def _current_rate(self) -> float:
+        return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+
+    def _progress(self, done: Epoch | None) -> Progress:
+        return Progress(
+            stage=self.stage,
+            epoch=self._epoch + 1,
+            epochs=self.last_epoch,
+            step=self._steps,
+            steps=-(-self.pictures // self.batch_size),
+            epoch_done=done,
+        )

@@ -1,0 +1,1 @@
+"""The model zoo: backbones, their weights, heads, freeze strategies and augmentation."""
