@@ -49,9 +49,10 @@ class Backbone(Record):
         name: a row of the backbone table, or any name for a model given as a file.
         weights: ``imagenet``, ``random``, or the path of a ``.weights.h5`` file.
         file: path of a ``.keras`` file holding the whole backbone, weights included.
-        preprocessing: what the file's model expects; the table knows it for the others.
-        blocks: for a file, a regular expression matching the layer names inside blocks, its first
-            group the block's name; needed by ``top_blocks`` only.
+        preprocessing: what the model expects of pixels. A file must state it; for a row of the
+            table it goes before what the table says.
+        blocks: a regular expression matching the layer names inside blocks, its first group the
+            block's name; for a file, ``top_blocks`` needs it.
     """
 
     name: str

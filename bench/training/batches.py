@@ -11,7 +11,8 @@ class Batches(keras.utils.PyDataset):
     """Pictures and labels, batch by batch; the last batch may be smaller, none is dropped.
 
     Pixels stay uint8 until the device. With a seed, epoch ``e`` (from 0) visits the pictures in an
-    order that depends on the seed and ``e`` alone.
+    order that depends on the seed and ``e`` alone: whoever trains calls `start_epoch` first. (Keras
+    would tell of an epoch's end too, but also of that of a look ahead that trains nothing.)
 
     Args:
         pixels: uint8 (pictures, height, width, 3), memory-mapped or not.
@@ -37,8 +38,7 @@ class Batches(keras.utils.PyDataset):
         self.pixels, self.indices, self.batch_size, self.seed = pixels, indices, batch_size, seed
         self.labels = labels[indices]
         self.targets = targets(self.labels, head, classes)
-        self.epoch = 0
-        self._order = self._shuffled()
+        self._order = np.arange(len(indices))
 
     def __len__(self) -> int:
         return -(-len(self.indices) // self.batch_size)
@@ -48,15 +48,11 @@ class Batches(keras.utils.PyDataset):
         chosen = self._order[batch * self.batch_size : (batch + 1) * self.batch_size]
         return self.pixels[self.indices[chosen]], self.targets[chosen]
 
-    def on_epoch_end(self) -> None:
-        """Keras calls this after the last batch of an epoch, before the next one is asked for."""
-        self.epoch += 1
-        self._order = self._shuffled()
-
-    def _shuffled(self) -> NDArray[np.int64]:
-        if self.seed is None:
-            return np.arange(len(self.indices))
-        return np.random.default_rng([self.seed, self.epoch]).permutation(len(self.indices))
+    def start_epoch(self, epoch: int) -> None:
+        """Shuffle for this epoch, counted from the trial's first."""
+        if self.seed is not None:
+            random = np.random.default_rng([self.seed, epoch])
+            self._order = random.permutation(len(self.indices))
 
 
 def targets(labels: NDArray[np.int64], head: Head, classes: int) -> NDArray[np.float32]:

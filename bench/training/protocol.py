@@ -206,11 +206,10 @@ def fit_phase(
     checks = guards.before_phase(trial, plan, probe)
     before = guards.snapshot(trial.model)
     last = epochs_done + phase.epochs
-    train = given.train
-    recorder = Recorder(plan.name, len(train.indices), train.batch_size, last, report)
+    recorder = Recorder(plan.name, given.train, last, report)
     began = time.perf_counter()
     trial.model.fit(
-        train,
+        given.train,
         validation_data=given.val,
         initial_epoch=epochs_done,
         epochs=last,

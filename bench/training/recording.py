@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from bench.records import Epoch, Progress
+from bench.training.batches import Batches
 
 Report = Callable[[Progress], None]
 
@@ -22,17 +23,14 @@ class Recorder(keras.callbacks.Callback):
 
     Args:
         stage: ``phase 1`` or ``phase 2``.
-        pictures: train pictures per epoch.
-        batch_size: pictures per step.
+        train: what the phase trains on; told of each epoch as it begins.
         last_epoch: where the phase's planned epochs end, counted from the trial's first.
         report: told of each epoch, and of the steps about once a second.
     """
 
-    def __init__(
-        self, stage: str, pictures: int, batch_size: int, last_epoch: int, report: Report
-    ) -> None:
+    def __init__(self, stage: str, train: Batches, last_epoch: int, report: Report) -> None:
         super().__init__()
-        self.stage, self.pictures, self.batch_size = stage, pictures, batch_size
+        self.stage, self.train = stage, train
         self.last_epoch, self.report = last_epoch, report
         self.epochs: list[Epoch] = []
         self.first_rate = math.nan
@@ -51,7 +49,8 @@ class Recorder(keras.callbacks.Callback):
         self.first_rate = self._current_rate()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Start the epoch's clock."""
+        """Shuffle the pictures and start the epoch's clock."""
+        self.train.start_epoch(epoch)
         self._epoch, self._steps = epoch, 0
         self._rate = self._current_rate()
         self._began = self._reported = time.perf_counter()
@@ -89,7 +88,7 @@ class Recorder(keras.callbacks.Callback):
         timed = self._steps - 1
         if timed < TIMED_STEPS:
             return None
-        pictures = self.pictures - self.batch_size
+        pictures = len(self.train.indices) - self.train.batch_size
         return pictures / (self._trained - self._timed_from)
 
     def _current_rate(self) -> float:
@@ -101,6 +100,6 @@ class Recorder(keras.callbacks.Callback):
             epoch=self._epoch + 1,
             epochs=self.last_epoch,
             step=self._steps,
-            steps=-(-self.pictures // self.batch_size),
+            steps=len(self.train),
             epoch_done=done,
         )

@@ -98,7 +98,8 @@ def _from_layer(layers: BackboneLayers, amount: Any) -> int:
 
 
 def _top_fraction(layers: BackboneLayers, amount: Any) -> int:
-    return len(layers.names) - int(round(amount * len(layers.names)))
+    layers_that_train: int = round(amount * len(layers.names))
+    return len(layers.names) - layers_that_train
 
 
 def _top_blocks(layers: BackboneLayers, amount: Any) -> int:

@@ -1,0 +1,1 @@
+"""Datasets: reading pictures, splitting them, and decoding each one once."""

@@ -1,0 +1,91 @@
+"""Shared fixtures: settings of a temporary machine, and rows measured by nobody."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.records import (
+    Backbone,
+    Data,
+    Dataset,
+    Epoch,
+    Freeze,
+    Guard,
+    Head,
+    Phase,
+    PhaseResult,
+    Stack,
+    TrialResult,
+    TrialSpec,
+)
+from bench.settings import Settings
+
+STACK = Stack(
+    backend="tensorflow",
+    backend_version="2.21.0",
+    keras_version="3.15.1",
+    device="cpu",
+    precision="float32",
+)
+
+
+def make_spec(freeze: Freeze | None = None, seed: int = 0, dataset: str = "digits") -> TrialSpec:
+    """A valid spec that differs from the others only in what is asked for."""
+    return TrialSpec(
+        backbone=Backbone(name="MobileNetV2"),
+        data=Data(dataset=Dataset(name=dataset), image_size=96),
+        head=Head(name="linear"),
+        freeze=freeze or Freeze(strategy="top_blocks", amount=2),
+        phase1=Phase(epochs=2, learning_rate=1e-3),
+        phase2=Phase(epochs=1, learning_rate=1e-5),
+        seed=seed,
+    )
+
+
+def make_phase(accuracy: float, parameters: int = 12_810, first_epoch: int = 0) -> PhaseResult:
+    """One epoch of a phase."""
+    epoch = Epoch(
+        index=first_epoch,
+        loss=0.5,
+        accuracy=accuracy,
+        val_loss=0.6,
+        val_accuracy=accuracy,
+        learning_rate=1e-3,
+        seconds=2.0,
+        images_per_second=300.0,
+    )
+    return PhaseResult(
+        epochs=(epoch,),
+        trainable_parameters=parameters,
+        learning_rate=1e-3,
+        val_accuracy=accuracy,
+        val_loss=0.6,
+        images_per_second=300.0,
+        seconds=2.5,
+    )
+
+
+def make_result(spec: TrialSpec | None = None, **changes: object) -> TrialResult:
+    """A row that ended ``ok``, with any field replaced."""
+    spec = spec or make_spec()
+    fields: dict[str, object] = {
+        "key": spec.key,
+        "spec": spec,
+        "stack": STACK,
+        "status": "ok",
+        "started_at": "2026-01-01T00:00:00+00:00",
+        "seconds": 5.0,
+        "phase1": make_phase(0.9),
+        "phase2": make_phase(0.95, 1_200_000, first_epoch=1),
+        "test_accuracy": 0.94,
+        "test_loss": 0.2,
+        "total_parameters": 2_270_794,
+        "guards": (Guard(name="loss_finite", passed=True, evidence="every loss finite"),),
+    }
+    return TrialResult.model_validate(fields | changes)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A machine with an empty cache and nothing else."""
+    return Settings(cache=tmp_path / "cache")

@@ -1,0 +1,181 @@
+"""Each guard, seen failing alone when the protocol is broken in just its way."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tiny
+
+from bench.records import BatchNorm, Freeze, Head, HeadLayer, Phase
+from bench.training import guards, protocol
+from bench.training.model import TrialModel
+from bench.training.protocol import Steps, compile_model
+from bench.training.scoring import Scores
+from bench.zoo import freezing, preprocessing
+
+EVERY_GUARD = {
+    *("preprocessing", "trainable_set", "learning_rate", "backbone_deterministic"),
+    *("frozen_weights", "batchnorm_statistics", "weights_moved", "loss_finite", "no_cliff"),
+}
+
+
+def without_wrapper(backbone: Any) -> Callable[[Any], Any]:
+    """What every tutorial writes: the call says inference mode, Keras 3's fit says otherwise."""
+    return functools.partial(backbone, training=False)
+
+
+def unfreeze_one_block_more(trial: TrialModel, start: int, batch_norm: BatchNorm) -> None:
+    freezing.apply(trial.backbone, tiny.BLOCK_STARTS[0], batch_norm)
+
+
+def unfreeze_without_pin(trial: TrialModel, start: int, batch_norm: BatchNorm) -> None:
+    protocol.unfreeze(trial, start, batch_norm)
+    trial.wrapper.follow_training = True
+
+
+def only_set_the_rate(model: Any, phase: Phase, head: Head, jit: bool) -> None:
+    """A script that forgets to compile again, but does lower the learning rate."""
+    model.optimizer.learning_rate = phase.learning_rate
+
+
+def keep_the_rate(model: Any, phase: Phase, head: Head, jit: bool) -> None:
+    compile_model(model, phase.model_copy(update={"learning_rate": 1e-3}), head, jit)
+
+
+def twice(contract: Any, pixels: Any) -> Any:
+    """Preprocess in the model although the pictures come preprocessed."""
+    return preprocessing.apply(contract, pixels) / 127.5 - 1.0
+
+
+def scribble_on_a_frozen_weight(model: Any, phase: Phase, head: Head, jit: bool) -> None:
+    """A script whose training writes where it should not."""
+    compile_model(model, phase, head, jit)
+    fit = model.fit
+
+    def scribbling_fit(*args: Any, **kwargs: Any) -> Any:
+        history = fit(*args, **kwargs)
+        kernel = next(w for w in model.weights if w.path == "block0_conv/kernel")
+        kernel.assign(kernel * 1.0001)
+        return history
+
+    model.fit = scribbling_fit
+
+
+def failing(outcome: protocol.Outcome) -> set[str]:
+    return {g.name for g in outcome.guards if g.passed is False}
+
+
+def without_dropout() -> keras.Model:
+    """The tiny backbone with BatchNorm as its only layer that has a training mode."""
+    inputs = x = keras.Input((tiny.SIZE, tiny.SIZE, 3))
+    for layer in tiny.backbone().layers[1:]:
+        x = x if isinstance(layer, keras.layers.Dropout) else layer(x)
+    return keras.Model(inputs, x)
+
+
+def test_the_protocol_passes_every_guard() -> None:
+    outcome = protocol.run(tiny.spec(), tiny.ingredients(tiny.spec()), lambda _: None)
+    assert {g.name for g in outcome.guards} == EVERY_GUARD
+    assert all(g.passed for g in outcome.guards), [g for g in outcome.guards if not g.passed]
+
+
+@pytest.mark.parametrize("batch_norm", ["frozen", "affine", "train"])
+def test_every_batch_norm_mode_passes(batch_norm: BatchNorm) -> None:
+    spec = tiny.spec(batch_norm=batch_norm)
+    outcome = protocol.run(spec, tiny.ingredients(spec), lambda _: None)
+    assert failing(outcome) == set()
+
+
+@pytest.mark.parametrize(
+    ("steps", "guard"),
+    [
+        pytest.param(Steps(pin=without_wrapper), "backbone_deterministic", id="no wrapper"),
+        pytest.param(Steps(recompile=only_set_the_rate), "weights_moved", id="no recompile"),
+        pytest.param(Steps(recompile=keep_the_rate), "learning_rate", id="phase 1's rate"),
+        pytest.param(Steps(preprocess=twice), "preprocessing", id="preprocessed twice"),
+        pytest.param(
+            Steps(preprocess=lambda _, pixels: pixels), "preprocessing", id="not preprocessed"
+        ),
+        pytest.param(Steps(unfreeze=unfreeze_one_block_more), "trainable_set", id="wrong layers"),
+        pytest.param(
+            Steps(compile=scribble_on_a_frozen_weight), "frozen_weights", id="frozen weight moved"
+        ),
+    ],
+)
+def test_one_mistake_fails_one_guard(steps: Steps, guard: str) -> None:
+    spec = tiny.spec()
+    outcome = protocol.run(spec, tiny.ingredients(spec), lambda _: None, steps)
+    assert failing(outcome) == {guard}
+
+
+def test_batch_norm_in_training_mode_fails_its_guard() -> None:
+    spec = tiny.spec(Freeze(strategy="last_layers", amount=6), batch_norm="affine")
+    given = tiny.ingredients(spec, without_dropout())
+    outcome = protocol.run(spec, given, lambda _: None, Steps(unfreeze=unfreeze_without_pin))
+    assert failing(outcome) == {"batchnorm_statistics"}
+
+
+def test_the_textbook_recipe_moves_statistics_without_the_wrapper() -> None:
+    """The reason for the wrapper: the tutorials' own recipe, under this Keras."""
+    spec = tiny.spec(Freeze(strategy="last_layers", amount=6), batch_norm="affine")
+    given = tiny.ingredients(spec, without_dropout())
+    outcome = protocol.run(spec, given, lambda _: None, Steps(pin=without_wrapper))
+    assert failing(outcome) == {"batchnorm_statistics"}
+
+
+HOT = Phase(epochs=3, learning_rate=1e30, optimizer="sgd")
+
+
+def test_divergence_in_phase_1_fails_loss_finite_and_skips_phase_2() -> None:
+    deep = Head(name="deep", layers=(HeadLayer(dense=8), HeadLayer(dense=8)))
+    spec = tiny.spec(phase1=HOT, head=deep)
+    outcome = protocol.run(spec, tiny.ingredients(spec), lambda _: None)
+    assert "loss_finite" in failing(outcome)
+    assert outcome.phase2 is None
+    assert outcome.test is None
+    assert len(outcome.phase1.epochs) < 3
+
+
+def test_divergence_in_phase_2_keeps_phase_1() -> None:
+    spec = tiny.spec(phase2=HOT)
+    outcome = protocol.run(spec, tiny.ingredients(spec), lambda _: None)
+    assert failing(outcome) == {"loss_finite"}
+    assert outcome.test is None
+    assert outcome.phase1.val_accuracy >= 0
+    assert len(outcome.phase2.epochs) == 1
+
+
+def scores(correct: list[bool]) -> Scores:
+    chosen = [0 if c else 1 for c in correct]
+    return Scores(np.eye(2)[chosen], np.zeros(len(correct), np.int64))
+
+
+@pytest.mark.parametrize(
+    ("lost", "gained", "passed"), [(0, 0, True), (4, 0, True), (5, 0, False), (20, 13, True)]
+)
+def test_no_cliff_allows_what_chance_explains(lost: int, gained: int, passed: bool) -> None:
+    first = scores([True] * lost + [False] * gained + [True] * 50)
+    second = scores([False] * lost + [True] * gained + [True] * 50)
+    guard = guards.no_cliff(first, second)
+    assert guard.passed is passed
+    assert lost - gained <= 2 * math.sqrt(lost + gained) if passed else True
+    assert f"{gained} pictures gained, {lost} lost" in guard.evidence
+
+
+def test_merged_keeps_one_guard_per_name_and_the_worst_verdict() -> None:
+    spec = tiny.spec(batch_norm="train")
+    outcome = protocol.run(spec, tiny.ingredients(spec), lambda _: None)
+    names = [g.name for g in outcome.guards]
+    assert len(names) == len(set(names))
+    wide = next(g for g in outcome.guards if g.name == "backbone_deterministic")
+    assert wide.passed is True
+    assert "phase 2: batch_norm = train" in wide.evidence
+    plan = guards.PhasePlan("phase 1", frozenset(), 0, 1e-3, "frozen", 0)
+    good, bad = guards.learning_rate(plan, 1e-3), guards.learning_rate(plan, 1e-2)
+    assert [g.passed for g in guards.merged([good, bad])] == [False]
+    assert dataclasses.is_dataclass(plan)

@@ -1,0 +1,65 @@
+"""A tiny backbone with everything that can go wrong in a big one, and pictures it can learn.
+
+Shapes and mechanics only: random weights, so no accuracy here means anything.
+"""
+
+import keras
+import numpy as np
+from conftest import make_spec
+
+from bench.records import Execution, Freeze, Head, TrialSpec
+from bench.training import protocol
+from bench.training.batches import Batches
+
+SIZE, CLASSES = 16, 3
+BLOCK_STARTS = (1, 5, 9)
+
+
+def backbone() -> keras.Model:
+    """Three blocks of convolution, BatchNorm, ReLU and Dropout: 13 layers with the input."""
+    keras.utils.set_random_seed(7)
+    inputs = x = keras.Input((SIZE, SIZE, 3))
+    for i, channels in enumerate((4, 6, 8)):
+        x = keras.layers.Conv2D(channels, 3, strides=2, name=f"block{i}_conv")(x)
+        x = keras.layers.BatchNormalization(name=f"block{i}_bn")(x)
+        x = keras.layers.ReLU(name=f"block{i}_relu")(x)
+        x = keras.layers.Dropout(0.2, name=f"block{i}_drop")(x)
+    return keras.Model(inputs, x)
+
+
+def pictures(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures whose brightest channel is their class: uint8 (n, 16, 16, 3) and labels (n,)."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % CLASSES
+    pixels = rng.integers(0, 120, (count, SIZE, SIZE, 3), dtype=np.uint8)
+    pixels[np.arange(count), :, :, labels] += 100
+    return pixels, labels.astype(np.int64)
+
+
+def spec(freeze: Freeze | None = None, **changes: object) -> TrialSpec:
+    """A trial on the tiny pictures."""
+    made = make_spec(freeze or Freeze(strategy="top_blocks", amount=2))
+    data = made.data.model_copy(update={"image_size": SIZE})
+    head = Head(name="linear")
+    update = {"data": data, "head": head, "execution": Execution(batch_size=16)} | changes
+    return made.model_copy(update=update)
+
+
+def ingredients(trial: TrialSpec, model: keras.Model | None = None) -> protocol.Ingredients:
+    """What the protocol needs besides the spec: 48 train, 20 val and 20 test pictures."""
+    pixels, labels = pictures(88)
+    size = trial.execution.batch_size
+
+    def batches(indices: np.ndarray, seed: int | None = None) -> Batches:
+        return Batches(pixels, labels, indices, size, trial.head, CLASSES, seed)
+
+    return protocol.Ingredients(
+        backbone=model or backbone(),
+        contract="minus_one_to_one",
+        block_starts=BLOCK_STARTS,
+        classes=CLASSES,
+        train=batches(np.arange(48), trial.seed),
+        val=batches(np.arange(48, 68)),
+        test=batches(np.arange(68, 88)),
+        jit=False,
+    )
