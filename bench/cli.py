@@ -28,8 +28,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, emoji=False)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 SUITES = Path("suites")
 
@@ -61,9 +61,6 @@ def main() -> None:
     except BenchError as error:
         err.print(f"bench: {error}", style="bold red", markup=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("bench: interrupted; what was measured is kept, the same command goes on")
-        sys.exit(130)
 
 
 def _version(show: bool) -> None:
@@ -117,8 +114,12 @@ def run(
     if problems:
         raise BenchError("; ".join(problems))
     folder = results / loaded.name
-    with store.writing(folder) as held:
-        complete = _measure(loaded, held, settings)
+    try:
+        with store.writing(folder) as held:
+            complete = _measure(loaded, held, settings)
+    except KeyboardInterrupt:  # caught here, because typer would end in silence
+        err.print("bench: interrupted; what was measured is kept, the same command goes on")
+        raise typer.Exit(130) from None
     _show(folder, Form.CONSOLE)
     out.print(f"\nresults: {folder}", markup=False)
     raise typer.Exit(0 if complete else 1)
@@ -154,7 +155,7 @@ def cache(
 def _suite_path(suite: str) -> Path:
     """The path given, or the file of that name under suites/."""
     path = Path(suite)
-    if path.suffix or path.exists():
+    if path.suffix or path.is_file():
         return path
     return SUITES / f"{suite}.toml"
 
@@ -162,7 +163,7 @@ def _suite_path(suite: str) -> Path:
 def _print_trials(trials: "tuple[TrialSpec, ...]", problems: list[str]) -> None:
     for number, trial in enumerate(trials, start=1):
         out.print(f"{number:4d}  {trial.key[:12]}  {trial.label}", markup=False, soft_wrap=True)
-    out.print(f"{len(trials)} trials", markup=False)
+    out.print("1 trial" if len(trials) == 1 else f"{len(trials)} trials")
     for problem in problems:
         err.print(f"bench: would stop here: {problem}", markup=False, soft_wrap=True)
 
@@ -200,11 +201,6 @@ def _show(folder: Path, form: Form) -> None:
     from bench.running import store
 
     contents = store.read(folder)
-    sys.stdout.write(tables.render(contents.rows, form.value) + "\n")
+    sys.stdout.write(tables.document(contents.rows, form.value) + "\n")
     for problem in contents.problems:
         err.print(f"bench: {problem}", markup=False, soft_wrap=True)
-    if form in (Form.CONSOLE, Form.MARKDOWN):
-        for note in tables.notes(contents.rows):
-            sys.stdout.write(f"\n* {note}" if form is Form.MARKDOWN else f"  {note}\n")
-        if form is Form.MARKDOWN:
-            sys.stdout.write("\n")

@@ -28,13 +28,14 @@ class SuiteError(BenchError):
     Args:
         file: path of the suite file, as the user gave it.
         key: dotted path of the offending key, for example ``phase2.learning_rate``.
-        value: the value found there.
+        value: the value found there, None where there is none.
         expected: what would be valid, as the end of the sentence "expected ...".
     """
 
     def __init__(self, file: str, key: str, value: object, expected: str) -> None:
         self.file, self.key, self.value, self.expected = file, key, value, expected
-        super().__init__(f"{file}: {key} = {value!r}: expected {expected}")
+        found = "is missing" if value is None else f"= {value!r}"
+        super().__init__(f"{file}: {key} {found}: expected {expected}")
 
 
 class UnknownNameError(BenchError):

@@ -176,14 +176,14 @@ class ReduceLearningRate(Record):
 
     factor: float = Field(0.2, gt=0, lt=1)
     patience: int = Field(2, ge=1)
-    min_learning_rate: float = Field(0.0, ge=0)
+    min_learning_rate: float = Field(0.0, ge=0, allow_inf_nan=False)
 
 
 class Phase(Record):
     """How one phase trains."""
 
     epochs: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
+    learning_rate: float = Field(gt=0, allow_inf_nan=False)
     optimizer: str = "adam"
     early_stopping: EarlyStopping | None = None
     reduce_learning_rate: ReduceLearningRate | None = None

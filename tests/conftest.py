@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from bench.records import (
@@ -19,6 +20,10 @@ from bench.records import (
     TrialSpec,
 )
 from bench.settings import Settings
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("bench", deadline=None)
+hypothesis.settings.load_profile("bench")
 
 STACK = Stack(
     backend="tensorflow",

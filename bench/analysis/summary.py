@@ -21,9 +21,9 @@ class Group:
     """The seeds of one trial under one stack.
 
     Attributes:
-        spec: of the first seed.
+        spec: of the lowest seed.
         stack: what ran them.
-        rows: every seed's row, whatever its status.
+        rows: every seed's row, whatever its status, by seed.
     """
 
     spec: TrialSpec
@@ -54,13 +54,18 @@ class Group:
 
     @property
     def status(self) -> str:
-        """``ok``, or how many of the seeds ended how, with the first reason."""
+        """``ok``, or how many of the seeds ended how."""
         bad = [r for r in self.rows if r.status != "ok"]
         if not bad:
             return "ok"
         names = sorted({r.status for r in bad})
         counts = ", ".join(f"{sum(r.status == n for r in bad)} {n}" for n in names)
         return counts if len(bad) == len(self.rows) else f"{len(self.finished)} ok, {counts}"
+
+    @property
+    def reasons(self) -> str:
+        """Why seeds have no result, each reason once; empty where all have one."""
+        return "; ".join(dict.fromkeys(r.reason for r in self.rows if r.status != "ok"))
 
     @property
     def guards(self) -> str:
@@ -77,7 +82,5 @@ def summarise(rows: Iterable[TrialResult]) -> list[Group]:
     for row in rows:
         seedless = row.spec.model_copy(update={"seed": 0}).key
         groups.setdefault((row.stack.id, seedless), []).append(row)
-    return [
-        Group(same[0].spec, same[0].stack, tuple(sorted(same, key=lambda r: r.spec.seed)))
-        for same in groups.values()
-    ]
+    ordered = (sorted(same, key=lambda r: r.spec.seed) for same in groups.values())
+    return [Group(same[0].spec, same[0].stack, tuple(same)) for same in ordered]

@@ -29,9 +29,7 @@ def listing(kind: str, suites: Path) -> str:
 
 def cache_listing(folder: Path, entries: Sequence[CacheEntry]) -> str:
     """The table of ``bench cache``."""
-    lines = [
-        [e.name, e.size, f"{e.pictures:,}", size(e.bytes), _day(e.last_used)] for e in entries
-    ]
+    lines = [[e.name, e.size, f"{e.pictures:,}", size(e.bytes), _day(e.last_used)] for e in entries]
     total = size(sum(e.bytes for e in entries))
     table = _table(["dataset", "pixels", "pictures", "size", "last used"], lines)
     return f"{table}\n{folder}: {total}" if entries else f"{folder}: empty"
@@ -42,7 +40,7 @@ def size(count: int) -> str:
     amount, units = float(count), ["B", "KiB", "MiB", "GiB"]
     while amount >= 1024 and len(units) > 1:
         amount, units = amount / 1024, units[1:]
-    return f"{amount:.3g} {units[0]}"
+    return f"{amount:.0f} {units[0]}" if amount >= 100 else f"{amount:.3g} {units[0]}"
 
 
 def _day(moment: datetime) -> str:

@@ -43,7 +43,7 @@ class LiveReport:
         """Print the stack and the number of trials."""
         self._trials, self._settled, self._began = trials, settled, self._clock()
         kept = f", {settled} measured before" if settled else ""
-        self._print(f"{stack.id}: {trials} trials{kept}")
+        self._print(f"{stack.id}: {trials} {'trial' if trials == 1 else 'trials'}{kept}")
 
     def trial_begins(self, spec: TrialSpec) -> None:
         """Note which trial the coming lines are about."""
@@ -65,6 +65,7 @@ class LiveReport:
         """Print the trial's outcome in one line."""
         position = self._position()
         self._done += 1
+        self._status("")
         self._print(f"{position} {result.spec.label} · {outcome(result)}{self._remaining()}")
 
     def _position(self) -> str:

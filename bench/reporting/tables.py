@@ -61,16 +61,56 @@ def _trainable(group: Group) -> str:
 
 def freeze_label(group: Group) -> str:
     """The strategy, and what ``auto`` came to."""
-    label, row = group.spec.freeze.label, group.rows[0]
-    resolved = row.freeze_resolved.label if row.freeze_resolved else label
-    return label if resolved == label else f"{label} → {resolved}"
+    label = group.spec.freeze.label
+    found = dict.fromkeys(r.freeze_resolved.label for r in group.rows if r.freeze_resolved)
+    resolved = " or ".join(found)
+    return label if resolved in ("", label) else f"{label} → {resolved}"
 
 
-READABLE = (
+def seeds(group: Group) -> str:
+    """``3``; ``2 of 3`` where one has no result and so is in no mean."""
+    finished, tried = len(group.finished), len(group.rows)
+    return str(tried) if finished == tried else f"{finished} of {tried}"
+
+
+def train_pictures(group: Group) -> str:
+    """How many train pictures the trial asked for: ``all``, ``1,000``, ``20 a class``."""
+    data = group.spec.data
+    if data.train_per_class:
+        return f"{data.train_per_class:,} a class"
+    return f"{data.train_examples:,}" if data.train_examples else "all"
+
+
+def _weights(group: Group) -> str | None:
+    """None from scratch, which means random weights by itself."""
+    return None if group.spec.freeze.strategy == "scratch" else group.spec.backbone.weights
+
+
+def _batch_norm(group: Group) -> str | None:
+    """None where there is no choice: without a phase 2, and from scratch."""
+    chosen = group.spec.phase2 and group.spec.freeze.strategy != "scratch"
+    return group.spec.batch_norm if chosen else None
+
+
+IDENTITY = (
     Column("backbone", lambda g: g.spec.backbone.name),
     Column("dataset", lambda g: g.spec.data.dataset.name),
     Column("freeze", freeze_label),
-    Column("seeds", lambda g: len(g.rows)),
+)
+"""For people: which trial a line is about."""
+
+WHERE_DIFFERENT = (
+    Column("stack", lambda g: g.stack.id),
+    Column("head", lambda g: g.spec.head.name),
+    Column("pixels", lambda g: g.spec.data.image_size),
+    Column("train pictures", train_pictures),
+    Column("batch norm", _batch_norm),
+    Column("weights", _weights),
+)
+"""The same, shown only where the lines of a table differ in it."""
+
+MEASURED = (
+    Column("seeds", seeds),
     Column("val % phase 1", lambda g: percent(g.phase(1, lambda p: p.val_accuracy))),
     Column("val % phase 2", lambda g: percent(g.phase(2, lambda p: p.val_accuracy))),
     Column("test %", lambda g: percent(g.spread(lambda r: r.test_accuracy))),
@@ -81,7 +121,7 @@ READABLE = (
     Column("status", lambda g: g.status),
     Column("guards", lambda g: g.guards),
 )
-"""For people. Time is wall time per trial, mean over seeds."""
+"""For people: what came out. Time is wall time per trial, mean over seeds."""
 
 
 def _spread_columns(title: str, of: Callable[[Group], Spread | None]) -> list[Column]:
@@ -102,14 +142,20 @@ def _phase_mean(number: int, title: str) -> Column:
 
 
 TIDY = (
+    Column("trial", lambda g: g.spec.key),
     Column("stack", lambda g: g.stack.id),
     Column("backbone", lambda g: g.spec.backbone.name),
     Column("weights", lambda g: g.spec.backbone.weights),
     Column("dataset", lambda g: g.spec.data.dataset.name),
     Column("image_size", lambda g: g.spec.data.image_size),
+    Column("train_examples", lambda g: g.spec.data.train_examples),
+    Column("train_per_class", lambda g: g.spec.data.train_per_class),
     Column("head", lambda g: g.spec.head.name),
     Column("freeze", lambda g: g.spec.freeze.label),
+    Column("freeze_resolved", lambda g: freeze_label(g).rpartition(" → ")[2]),
+    Column("batch_norm", lambda g: g.spec.batch_norm),
     Column("seeds", lambda g: len(g.rows)),
+    Column("finished", lambda g: len(g.finished)),
     *_spread_columns("phase1_val_accuracy", lambda g: g.phase(1, lambda p: p.val_accuracy)),
     *_spread_columns("phase2_val_accuracy", lambda g: g.phase(2, lambda p: p.val_accuracy)),
     *_spread_columns("test_accuracy", lambda g: g.spread(lambda r: r.test_accuracy)),
@@ -120,9 +166,11 @@ TIDY = (
     _phase_mean(2, "images_per_second"),
     Column("seconds", lambda g: _mean(g.spread(lambda r: r.seconds))),
     Column("status", lambda g: g.status),
+    Column("reasons", lambda g: g.reasons),
     Column("guards", lambda g: g.guards),
 )
-"""For programs: plain numbers, accuracies from 0 to 1."""
+"""For programs: plain numbers, accuracies from 0 to 1. ``trial`` is the key of the lowest seed;
+means and deviations are over the ``finished`` seeds."""
 
 FORMATS: Mapping[str, str] = {
     "console": "simple",
@@ -142,16 +190,30 @@ def render(rows: Sequence[TrialResult], form: str) -> str:
     groups = summarise(rows)
     if form == "csv":
         return _csv(groups)
-    columns = list(READABLE)
-    if len({g.spec.head.name for g in groups}) > 1:
-        columns.insert(3, Column("head", lambda g: g.spec.head.name))
-    if len({g.stack.id for g in groups}) > 1:
-        columns.insert(0, Column("stack", lambda g: g.stack.id))
-    cells = [[c.cell(g) for c in columns] for g in groups]
+    columns = [*_identity(groups), *MEASURED]
+    cells = [["–" if (cell := c.cell(g)) is None else str(cell) for c in columns] for g in groups]
     titles = [c.title for c in columns]
     if form == "markdown":
-        cells = [[str(c).replace("|", "\\|") for c in line] for line in cells]
-    return tabulate(cells, headers=titles, tablefmt=FORMATS[form], disable_numparse=True)
+        cells = [[cell.replace("|", "\\|") for cell in line] for line in cells]
+    table = tabulate(cells, headers=titles, tablefmt=FORMATS[form], disable_numparse=True)
+    return _latex_symbols(table) if form == "latex" else table
+
+
+def _identity(groups: Sequence[Group]) -> list[Column]:
+    """Columns that tell the lines apart; the trial's key where nothing else does."""
+    differ = [c for c in WHERE_DIFFERENT if len({c.cell(g) for g in groups} - {None}) > 1]
+    columns = [*(c for c in differ if c.title == "stack"), *IDENTITY]
+    columns += [c for c in differ if c.title != "stack"]
+    if len({tuple(c.cell(g) for c in columns) for g in groups}) < len(groups):
+        columns.append(Column("trial", lambda g: g.spec.key[:12]))
+    return columns
+
+
+def _latex_symbols(table: str) -> str:
+    """What LaTeX does not print by itself (tabulate has escaped the rest)."""
+    for symbol, command in {"±": r"$\pm$", "→": r"$\to$", "–": "--"}.items():
+        table = table.replace(symbol, command)
+    return table
 
 
 def notes(rows: Sequence[TrialResult]) -> list[str]:
@@ -170,6 +232,21 @@ def notes(rows: Sequence[TrialResult]) -> list[str]:
             if guard.passed is False:
                 found[f"{row.spec.label}: guard {guard.name} failed: {guard.evidence}"] = None
     return list(found)
+
+
+NOTE_STARTS: Mapping[str, str] = {"console": "  ", "markdown": "* ", "latex": "% "}
+
+
+def document(rows: Sequence[TrialResult], form: str = "markdown") -> str:
+    """What ``bench show`` prints: the table, and below it `notes`, one a line.
+
+    In LaTeX notes are comments. CSV holds the table alone: a program reads it.
+    """
+    table = render(rows, form)
+    if form not in NOTE_STARTS or not (found := notes(rows)):
+        return table
+    lines = (NOTE_STARTS[form] + " ".join(note.split()) for note in found)
+    return table + "\n\n" + "\n".join(lines)
 
 
 def _csv(groups: Sequence[Group]) -> str:

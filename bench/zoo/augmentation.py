@@ -27,11 +27,11 @@ class AugmentationRow:
     amount: str
     build: Callable[[Any, int], Any]
 
-    def accepts(self, amount: float | str) -> bool:
+    def accepts(self, amount: Any) -> bool:
         """Whether a suite may give this amount."""
         if self.name == "flip":
             return amount in FLIPS
-        return not isinstance(amount, str | bool) and 0 < amount <= 1
+        return isinstance(amount, int | float) and not isinstance(amount, bool) and 0 < amount <= 1
 
 
 def _flip(amount: str, seed: int) -> Any:
@@ -97,4 +97,5 @@ def row(name: str) -> AugmentationRow:
 
 def layers_of(augmentation: Sequence[Augmentation], seed: int) -> list[Any]:
     """Keras layers, in order, each with a seed of its own derived from the trial's."""
-    return [row(a.kind).build(a.amount, seed * 1000 + i) for i, a in enumerate(augmentation)]
+    seeds = ((seed * 1000 + i) % 2**32 for i in range(len(augmentation)))  # Keras keeps 32 bits
+    return [row(a.kind).build(a.amount, s) for a, s in zip(augmentation, seeds, strict=True)]

@@ -98,7 +98,7 @@ def _from_layer(layers: BackboneLayers, amount: Any) -> int:
 
 
 def _top_fraction(layers: BackboneLayers, amount: Any) -> int:
-    layers_that_train: int = round(amount * len(layers.names))
+    layers_that_train: int = max(1, round(amount * len(layers.names)))
     return len(layers.names) - layers_that_train
 
 
@@ -130,7 +130,7 @@ _ROWS = (
         "a fraction above 0 up to 1",
         _fraction,
         _top_fraction,
-        "the top share of the layers",
+        "the top share of the layers, one at least",
     ),
     FreezeRow(
         "top_blocks",

@@ -10,6 +10,9 @@ from typing import Any
 from bench.errors import UnknownNameError
 from bench.records import Head, HeadLayer
 
+ACTIVATIONS = ("relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid")
+"""Names of Keras' own that a Dense layer of a head may have."""
+
 _ROWS = (
     Head(name="linear"),
     Head(name="dropout", layers=(HeadLayer(dropout=0.2),)),

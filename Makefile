@@ -1,0 +1,40 @@
+# Everything a contributor or a first-time user types. Each target makes its own .venv on first use.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test check format clean
+
+help:
+	@echo "make quickstart   measure a first table: real ImageNet transfer, offline, on the CPU"
+	@echo "make test         every test; those that need data or weights not at hand say so"
+	@echo "make check        format, lint, types and the fast tests"
+	@echo "make format       let the formatter rewrite the code"
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[offline,dev]'
+	@touch $@
+
+quickstart: .venv/ready
+	$(BIN)/bench run suites/quickstart.toml
+	@$(BIN)/bench show results/quickstart --format markdown > reports/quickstart.md
+	@echo "report:  reports/quickstart.md"
+
+test: .venv/ready
+	$(BIN)/python -m pytest -m "not gpu"
+
+check: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -m "not slow and not real and not gpu"
+
+format: .venv/ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info

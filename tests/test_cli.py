@@ -1,0 +1,421 @@
+"""The command line, as a user meets it: what it prints, where, and its exit code."""
+
+import io
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import STACK, make_result, make_spec
+
+from bench import __version__, cli
+from bench.errors import WorkerError
+from bench.records import Freeze, Guard, TrialResult
+from bench.running import isolation
+from bench.running.messages import Finished
+from bench.running.store import writing
+
+ROOT = Path(__file__).parents[1]
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+SUITE = """\
+description = "a small suite"
+[phase1]
+epochs = 1
+learning_rate = 1e-3
+[phase2]
+epochs = 1
+learning_rate = 1e-5
+[[matrix]]
+backbones = ["MobileNetV2"]
+datasets = ["digits"]
+freezes = ["head_only", "all"]
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+Bench = Callable[..., Answer]
+
+
+@pytest.fixture
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
+    """Run `bench` in this process, from the repository, with no settings but a cache."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "80")
+    for name in ("BENCH_WEIGHTS_DIR", "TFDS_DATA_DIR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+
+    def run(*words: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["bench", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        code = ended.value.code
+        # Typer colours its own messages where a CI service asks for colours.
+        plain = (COLOURS.sub("", text) for text in (said.out, said.err))
+        return Answer(code if isinstance(code, int) else 0, *plain)
+
+    return run
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    path = tmp_path / "small.toml"
+    path.write_text(SUITE)
+    return path
+
+
+def refused(answer: Answer) -> str:
+    """The one line on standard error of a command that found something wrong."""
+    assert answer.code == 2
+    assert answer.out == ""
+    (line,) = answer.err.splitlines()
+    assert line.startswith("bench: ")
+    return line
+
+
+# ------------------------------------------------------------------------------- quick answers
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["--version"],
+        *(["list", kind.value] for kind in cli.Kind),
+        ["run", "matrix", "--dry-run"],
+        ["cache"],
+        ["show", "RESULTS"],
+    ],
+    ids=" ".join,
+)
+def test_no_framework_is_imported_where_none_is_needed(tmp_path: Path, words: list[str]) -> None:
+    with writing(tmp_path / "results") as held:
+        held.append(make_result(), None)
+    words = [str(tmp_path / "results") if word == "RESULTS" else word for word in words]
+    code = f"""
+import sys
+sys.argv = ["bench", *{words!r}]
+from bench.cli import main
+try:
+    main()
+except SystemExit as ended:
+    assert not ended.code, ended.code
+heavy = {{"keras", "tensorflow", "jax", "torch", "tensorflow_datasets", "sklearn"}}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+"""
+    environ = os.environ | {"BENCH_CACHE_DIR": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environ, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_it_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "--version"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, f"bench {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [
+        ("backbones", "ConvNeXtTiny"),
+        ("datasets", "stanford_dogs"),
+        ("freezes", "top_blocks"),
+        ("heads", "linear"),
+        ("suites", "suites/quickstart.toml"),
+    ],
+)
+def test_list(bench: Bench, kind: str, word: str) -> None:
+    answer = bench("list", kind)
+    assert answer.code == 0
+    assert word in answer.out
+    assert answer.err == ""
+
+
+def test_help_names_every_command(bench: Bench) -> None:
+    answer = bench("--help")
+    assert answer.code == 0
+    for command in ("list", "run", "show", "cache"):
+        assert f" {command} " in answer.out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["runn"], "runn"),
+        (["run"], "suite"),
+        (["list", "backbone"], "backbone"),
+        (["show", "x", "--format", "html"], "html"),
+        (["run", "matrix", "--fast"], "--fast"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(bench: Bench, words: list[str], said: str) -> None:
+    answer = bench(*words)
+    assert answer.code == 2
+    assert said in answer.err.lower()
+    assert "Traceback" not in answer.err
+
+
+def test_cache_shows_and_clears(bench: Bench, tmp_path: Path) -> None:
+    assert bench("cache").out == f"{tmp_path / 'cache'}: empty\n"
+    assert bench("cache", "--clear").out == f"{tmp_path / 'cache'}: 0 B freed\n"
+
+
+# ----------------------------------------------------------------------------------- dry runs
+
+
+def test_dry_run_prints_every_trial_and_how_many(bench: Bench) -> None:
+    answer = bench("run", "matrix", "--dry-run")
+    lines = answer.out.splitlines()
+    assert answer.code == 0
+    assert lines[-1] == "180 trials"
+    assert len(lines) == 181
+    assert len({line.split()[1] for line in lines[:-1]}) == 180
+    assert lines[0].split("  ")[-1].startswith("MobileNetV2 · cats_vs_dogs · head_only")
+
+
+def test_a_suite_is_a_path_or_a_name(bench: Bench, suite: Path) -> None:
+    assert bench("run", "quickstart", "--dry-run") == bench(
+        "run", "suites/quickstart.toml", "--dry-run"
+    )
+    assert bench("run", suite, "--dry-run").out.endswith("2 trials\n")
+
+
+def test_a_folder_of_the_same_name_does_not_hide_a_suite(
+    bench: Bench, tmp_path: Path, suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "suites").mkdir()
+    suite.rename(tmp_path / "suites" / "small.toml")
+    (tmp_path / "small").mkdir()
+    assert bench("run", "small", "--dry-run").code == 0
+
+
+def test_only_narrows_a_dry_run(bench: Bench, suite: Path) -> None:
+    answer = bench("run", suite, "--dry-run", "--only", "HEAD_only")
+    assert answer.out.splitlines()[-1] == "1 trial"
+
+
+def test_smoke_is_smaller(bench: Bench) -> None:
+    assert bench("run", "matrix", "--dry-run", "--smoke").out.endswith("60 trials\n")
+
+
+def test_a_dry_run_says_what_would_stop_it(bench: Bench, suite: Path) -> None:
+    suite.write_text(SUITE + 'weights = "mine.weights.h5"\n')
+    answer = bench("run", suite, "--dry-run")
+    assert answer.code == 0
+    assert answer.out.endswith("2 trials\n")
+    assert answer.err.startswith("bench: would stop here: ")
+    assert "mine.weights.h5" in answer.err
+
+
+def test_what_is_unusual_is_a_note(bench: Bench, suite: Path) -> None:
+    suite.write_text(SUITE.replace("1e-5", "1e-3"))
+    answer = bench("run", suite, "--dry-run")
+    assert answer.code == 0
+    assert answer.err.startswith("bench: note: phase 2's learning rate")
+
+
+# ------------------------------------------------------------------------------- wrong input
+
+
+def test_a_wrong_suite_is_one_line(bench: Bench, suite: Path) -> None:
+    suite.write_text(SUITE.replace("MobileNetV2", "MobilNetV2"))
+    line = refused(bench("run", suite))
+    assert f"{suite}: matrix[0].backbones[0] = 'MobilNetV2'" in line
+    assert "did you mean" in line
+
+
+def test_an_unknown_suite_names_the_nearest(bench: Bench) -> None:
+    assert "did you mean quickstart.toml?" in refused(bench("run", "quikstart"))
+
+
+def test_only_that_matches_nothing(bench: Bench, suite: Path) -> None:
+    assert "--only 'ResNet'" in refused(bench("run", suite, "--only", "ResNet"))
+
+
+def test_missing_weights_stop_a_run_before_anything_starts(
+    bench: Bench, suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(isolation, "LocalEngine", None)  # starting one would fail differently
+    suite.write_text(SUITE + 'weights = "mine.weights.h5"\n')
+    line = refused(bench("run", suite, "--results", tmp_path / "results"))
+    assert "mine.weights.h5" in line
+    assert "BENCH_WEIGHTS_DIR" in line
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_locked_results_folder(bench: Bench, suite: Path, tmp_path: Path) -> None:
+    with writing(tmp_path / "results" / "small"):
+        line = refused(bench("run", suite, "--results", tmp_path / "results"))
+    assert "another run is writing here" in line
+
+
+def test_results_that_cannot_be_written(bench: Bench, suite: Path, tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("a file")
+    assert "cannot be written" in refused(bench("run", suite, "--results", tmp_path / "results"))
+
+
+def test_show_of_nothing(bench: Bench, tmp_path: Path) -> None:
+    assert "nothing is there" in refused(bench("show", tmp_path / "nowhere"))
+    (tmp_path / "empty").mkdir()
+    assert "no trials.jsonl" in refused(bench("show", tmp_path / "empty"))
+
+
+def test_a_message_is_printed_as_it_is(bench: Bench, tmp_path: Path) -> None:
+    # Neither markup nor an emoji code, and never wrapped.
+    folder = tmp_path / "[bold]" / ":b:" / ("long " * 30).strip()
+    assert str(folder) in refused(bench("show", folder))
+
+
+# ---------------------------------------------------------------------------------------- show
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    folder = tmp_path / "results" / "small"
+    rows = [make_result(make_spec(seed=i), test_accuracy=0.9 + i / 100) for i in range(3)]
+    rows.append(make_result(make_spec(seed=3), status="failed", reason="ValueError: odd"))
+    rows.append(make_result(make_spec(Freeze(strategy="head_only")), phase2=None))
+    with writing(folder) as held:
+        for row in rows:
+            held.append(row, None)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ("console", ["91.0 ± 1.0", "3 of 4", "  MobileNetV2 · digits", "ValueError: odd"]),
+        ("markdown", ["| MobileNetV2", "91.0 ± 1.0", "\n\n* MobileNetV2", "ValueError: odd"]),
+        ("csv", ["test_accuracy_mean", "ValueError: odd"]),
+        ("latex", ["\\begin{tabular}", "91.0 $\\pm$ 1.0", "\n% MobileNetV2"]),
+    ],
+)
+def test_show_in_every_format(bench: Bench, results: Path, form: str, words: list[str]) -> None:
+    answer = bench("show", results, "--format", form)
+    assert (answer.code, answer.err) == (0, "")
+    for word in words:
+        assert word in answer.out
+
+
+def test_csv_on_standard_output_is_nothing_but_csv(bench: Bench, results: Path) -> None:
+    (results / STACK.id / "trials.jsonl").open("a").write("{torn")
+    answer = bench("show", results, "--format", "csv")
+    frame = pd.read_csv(io.StringIO(answer.out))
+    assert list(frame["finished"]) == [3, 1]
+    assert "left out, not a whole row" in answer.err
+
+
+def test_show_takes_a_folder_of_several_suites(bench: Bench, results: Path) -> None:
+    assert "top_blocks=2" in bench("show", results.parent).out
+
+
+# -------------------------------------------------------------------------------- a whole run
+
+
+class Engine:
+    """Stands in for the worker processes: a row for every trial, at once."""
+
+    stack = STACK
+    changes: dict[str, object] = {}
+
+    def __init__(self, *_: object) -> None: ...
+
+    def execute(self, spec: object, report: object) -> Finished:
+        return Finished(result=self.row(spec))
+
+    def row(self, spec: object) -> TrialResult:
+        return make_result(spec, **self.changes)  # type: ignore[arg-type]
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> type[Engine]:
+    monkeypatch.setattr(isolation, "LocalEngine", Engine)
+    monkeypatch.setattr(Engine, "changes", {})
+    return Engine
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_run_prints_its_trials_its_table_and_where_it_is(
+    bench: Bench, suite: Path, tmp_path: Path
+) -> None:
+    answer = bench("run", suite, "--results", tmp_path / "r")
+    assert answer.code == 0
+    assert "[2/2] MobileNetV2 · digits · all" in answer.out
+    assert "guards\n" in answer.out
+    assert answer.out.endswith(f"results: {tmp_path / 'r' / 'small'}\n")
+    again = bench("run", suite, "--results", tmp_path / "r")
+    assert "2 trials, 2 measured before" in again.out
+    assert "[1/2]" not in again.out
+
+
+FAILED_GUARD = (Guard(name="g", passed=False, evidence="e"),)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"status": "failed", "reason": "x"}, {"guards": FAILED_GUARD}],
+    ids=["failed trial", "failed guard"],
+)
+def test_a_run_with_a_failure_ends_with_1(
+    bench: Bench, suite: Path, tmp_path: Path, engine: type[Engine], changes: dict[str, object]
+) -> None:
+    engine.changes = changes
+    assert bench("run", suite, "--results", tmp_path).code == 1
+
+
+def test_an_interrupted_run_ends_with_130_and_says_what_is_kept(
+    bench: Bench, suite: Path, tmp_path: Path, engine: type[Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> Finished:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "execute", interrupted)
+    answer = bench("run", suite, "--results", tmp_path)
+    assert answer.code == 130
+    assert "what was measured is kept" in answer.err
+
+
+def test_a_worker_that_cannot_start_is_one_line(
+    bench: Bench, suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise WorkerError("a worker process could not start: no Keras")
+
+    monkeypatch.setattr(isolation, "LocalEngine", broken)
+    assert "no Keras" in refused(bench("run", suite, "--results", tmp_path))
+
+
+def test_an_error_of_ours_never_shows_a_traceback_and_another_does(
+    bench: Bench, suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(isolation, "LocalEngine", bug)
+    with pytest.raises(ZeroDivisionError):
+        bench("run", suite, "--results", tmp_path)

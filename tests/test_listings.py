@@ -1,0 +1,90 @@
+"""Listings: every row of every table is there, and a wrong suite hides no other."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bench.data.datasets import DATASETS
+from bench.data.images import CacheEntry
+from bench.reporting.listings import cache_listing, listing, size
+from bench.zoo.backbones import BACKBONES
+from bench.zoo.freezing import FREEZES
+from bench.zoo.heads import HEADS
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [("backbones", BACKBONES), ("datasets", DATASETS), ("freezes", FREEZES), ("heads", HEADS)],
+)
+def test_every_row_is_listed_once(kind: str, names: dict[str, object]) -> None:
+    lines = listing(kind, ROOT / "suites").splitlines()
+    firsts = [line.split(" ")[0] for line in lines]
+    assert [first for first in firsts if first in names] == list(names)
+
+
+def test_numbers_of_a_backbone() -> None:
+    (line,) = [x for x in listing("backbones", ROOT).splitlines() if x.startswith("MobileNetV2 ")]
+    assert line.split() == ["MobileNetV2", "MobileNetV2", "224", "2,257,984", "1280", "71.3"]
+
+
+def test_a_dataset_shows_its_caveats() -> None:
+    assert "Its pictures are ImageNet pictures" in listing("datasets", ROOT)
+
+
+def test_suites_are_listed_with_their_trials() -> None:
+    text = listing("suites", ROOT / "suites")
+    (line,) = [x for x in text.splitlines() if "matrix.toml" in x]
+    assert " 180 " in line
+
+
+def test_a_wrong_suite_is_listed_as_wrong_beside_the_good_ones(tmp_path: Path) -> None:
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "bad.toml").write_text("description = 3\n")
+    good = (ROOT / "suites" / "quickstart.toml").read_text(encoding="utf-8")
+    (tmp_path / "good.toml").write_text(good, encoding="utf-8")
+    lines = listing("suites", tmp_path).splitlines()
+    assert sum("good.toml" in line for line in lines) == 1
+    (wrong,) = [line for line in lines if "bad.toml" in line]
+    assert "wrong: " in wrong
+    assert "description" in wrong
+
+
+def test_no_suites(tmp_path: Path) -> None:
+    assert listing("suites", tmp_path) == f"{tmp_path}: no suites"
+
+
+def test_the_cache_is_listed_with_its_total() -> None:
+    now = datetime(2026, 1, 2, 12, tzinfo=UTC)
+    entries = [
+        CacheEntry(Path(name), name, size=96, pictures=1797, bytes=3 * 2**20, last_used=now)
+        for name in ("digits", "beans")
+    ]
+    text = cache_listing(Path("/cache"), entries)
+    assert "1,797" in text
+    assert "2026-01-02" in text
+    assert text.endswith("/cache: 6 MiB")
+
+
+def test_an_empty_cache() -> None:
+    assert cache_listing(Path("/cache"), []) == "/cache: empty"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1010, "1010 B"),
+        (1024, "1 KiB"),
+        (1536, "1.5 KiB"),
+        (225 * 2**20, "225 MiB"),
+        (1010 * 2**20, "1010 MiB"),
+        (3 * 2**30, "3 GiB"),
+        (5000 * 2**30, "5000 GiB"),
+    ],
+)
+def test_sizes(count: int, text: str) -> None:
+    assert size(count) == text

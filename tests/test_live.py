@@ -1,0 +1,174 @@
+"""The live report, with a clock of our own and consoles that keep what they are given."""
+
+import io
+import re
+
+import pytest
+from conftest import STACK, make_phase, make_result, make_spec
+from rich.console import Console
+
+from bench.records import Guard, Progress
+from bench.reporting.live import PLAIN_SECONDS, LiveReport, describe, outcome
+
+EPOCH = make_phase(0.9).epochs[0]
+EPOCH_ENDS = Progress(stage="phase 1", epoch=1, epochs=3, step=8, steps=8, epoch_done=EPOCH)
+STEPS = Progress(stage="phase 1", epoch=2, epochs=3, step=4, steps=8)
+LABEL = "MobileNetV2 · digits · top_blocks=2 · linear · seed 0"
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _plain() -> tuple[LiveReport, io.StringIO, Clock]:
+    text, clock = io.StringIO(), Clock()
+    return LiveReport(Console(file=text, width=40, force_terminal=False), clock), text, clock
+
+
+def test_a_plain_log_of_a_whole_run() -> None:
+    report, text, clock = _plain()
+    with report:
+        report.begins(STACK, trials=3, settled=1)
+        report.trial_begins(make_spec())
+        report.progress(EPOCH_ENDS)
+        clock.now += 90
+        report.trial_ends(make_result())
+        report.trial_begins(make_spec(seed=1))
+        clock.now += 30
+        report.trial_ends(make_result(make_spec(seed=1), status="timeout", reason="too slow"))
+    assert text.getvalue().splitlines() == [
+        "tensorflow-2.21.0_keras-3.15.1_cpu_float32: 3 trials, 1 measured before",
+        f"[2/3] {LABEL} · phase 1 epoch 1/3: loss 0.5000 accuracy 0.9000 "
+        "val loss 0.6000 accuracy 0.9000",
+        f"[2/3] {LABEL} · test 94.0% · guards pass · 5 s · about 1 min 30 s left",
+        f"[3/3] {LABEL[:-1]}1 · timeout: too slow",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("trials", "settled", "seconds", "left"),
+    [
+        (2, 0, 60, "about 1 min 00 s left"),
+        (11, 0, 60, "about 10 min 00 s left"),
+        (11, 8, 60, "about 2 min 00 s left"),
+        (1, 0, 60, ""),
+        (9, 8, 60, ""),
+    ],
+)
+def test_remaining_time_is_the_mean_of_this_run_times_what_is_left(
+    trials: int, settled: int, seconds: float, left: str
+) -> None:
+    report, text, clock = _plain()
+    report.begins(STACK, trials, settled)
+    report.trial_begins(make_spec())
+    clock.now += seconds
+    report.trial_ends(make_result())
+    last = text.getvalue().splitlines()[-1]
+    assert last.endswith(left or "guards pass · 5 s")
+    assert ("left" in last) == bool(left)
+
+
+def test_remaining_time_averages_over_trials() -> None:
+    report, text, clock = _plain()
+    report.begins(STACK, 4, 0)
+    for seed, seconds in enumerate((10, 50)):
+        report.trial_begins(make_spec(seed=seed))
+        clock.now += seconds
+        report.trial_ends(make_result(make_spec(seed=seed)))
+    assert text.getvalue().splitlines()[-1].endswith("about 1 min 00 s left")
+
+
+def test_steps_on_a_plain_log_are_rare() -> None:
+    report, text, clock = _plain()
+    report.begins(STACK, 1, 0)
+    report.trial_begins(make_spec())
+    for _ in range(10):
+        clock.now += PLAIN_SECONDS / 4
+        report.progress(STEPS)
+    lines = text.getvalue().splitlines()[1:]
+    assert len(lines) == 2
+    assert lines[0].endswith("phase 1 epoch 2/3: 4/8")
+
+
+def test_a_plain_log_holds_no_control_characters_and_no_markup() -> None:
+    report, text, _ = _plain()
+    with report:
+        report.begins(STACK, 1, 0)
+        report.trial_begins(make_spec())
+        report.trial_ends(make_result(status="failed", reason="[red]boom[/red] :smile: [/]"))
+    assert "\x1b" not in text.getvalue()
+    assert "failed: [red]boom[/red] :smile: [/]" in text.getvalue()
+
+
+def test_a_terminal_shows_steps_and_ends_clean() -> None:
+    text = io.StringIO()
+    console = Console(file=text, width=200, force_terminal=True, color_system=None)
+    with LiveReport(console, Clock()) as report:
+        report.begins(STACK, 2, 0)
+        for seed in range(2):
+            report.trial_begins(make_spec(seed=seed))
+            report.progress(STEPS)
+            report.progress(EPOCH_ENDS)
+            report.trial_ends(make_result(make_spec(seed=seed)))
+    shown = text.getvalue()
+    assert "phase 1 epoch 2/3: 4/8" in shown
+    assert shown.count("guards pass") == 2
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l"), "the cursor is back"
+    after_last_outcome = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.rpartition("guards pass")[2])
+    assert "phase" not in after_last_outcome
+
+
+def test_a_terminal_ends_clean_after_an_exception() -> None:
+    text = io.StringIO()
+    console = Console(file=text, width=80, force_terminal=True, color_system=None)
+    report = LiveReport(console, Clock())
+
+    def interrupted() -> None:
+        with report:
+            report.begins(STACK, 1, 0)
+            report.trial_begins(make_spec())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert text.getvalue().rindex("\x1b[?25h") > text.getvalue().rindex("\x1b[?25l")
+
+
+def test_a_long_status_stays_on_one_line_of_a_terminal() -> None:
+    text = io.StringIO()
+    console = Console(file=text, width=30, force_terminal=True, color_system=None)
+    with LiveReport(console, Clock()) as report:
+        report.begins(STACK, 1, 0)
+        before = text.getvalue().count("\n")
+        report.trial_begins(make_spec())
+        report.progress(STEPS)
+        assert text.getvalue().count("\n") == before
+
+
+# ------------------------------------------------------------------------------ small words
+
+
+@pytest.mark.parametrize(
+    ("progress", "text"),
+    [
+        (Progress(stage="weights"), "weights"),
+        (Progress(stage="images", step=10, steps=600), "images: 10/600"),
+        (STEPS, "phase 1 epoch 2/3: 4/8"),
+        (Progress(stage="phase 2", epoch=4, epochs=8), "phase 2 epoch 4/8"),
+    ],
+)
+def test_descriptions(progress: Progress, text: str) -> None:
+    assert describe(progress) == text
+
+
+def test_outcomes() -> None:
+    assert outcome(make_result()) == "test 94.0% · guards pass · 5 s"
+    assert outcome(make_result(status="skipped", reason="no blocks")) == "skipped: no blocks"
+    guards = tuple(Guard(name=n, passed=False, evidence="") for n in ("a", "b"))
+    assert outcome(make_result(guards=guards)) == "test 94.0% · GUARDS FAILED: a, b · 5 s"

@@ -1,0 +1,43 @@
+"""What the README shows is what the repository holds."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bench import suite
+from bench.reporting import tables
+from bench.running import store
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TABLES = re.findall(r"<!-- table: (\S+) -->\n(.*?)<!-- end -->", README, re.DOTALL)
+
+
+@pytest.mark.parametrize(("folder", "shown"), TABLES, ids=[folder for folder, _ in TABLES])
+def test_a_table_is_made_from_committed_results(folder: str, shown: str) -> None:
+    rows = store.read(ROOT / folder).rows
+    assert shown.strip() == tables.document(rows).strip()
+
+
+def test_there_is_a_table_of_a_reference_run() -> None:
+    assert [folder for folder, _ in TABLES] == ["results/reference/real_small"]
+
+
+def test_the_suite_in_the_readme_loads(tmp_path: Path) -> None:
+    text = re.search(r"```toml\n(.*?)```", README, re.DOTALL)
+    assert text is not None
+    file = tmp_path / "pets.toml"
+    file.write_text(text[1], encoding="utf-8")
+    assert len(suite.load(file).trials) == 2 * 5 * 3
+    assert len(suite.load(file, smoke=True).trials) == 2 * 5 * 3
+
+
+def test_the_mistake_in_the_readme_is_reported_as_it_says(tmp_path: Path) -> None:
+    text = re.search(r"```toml\n(.*?)```", README, re.DOTALL)
+    assert text is not None
+    file = tmp_path / "pets.toml"
+    file.write_text(text[1].replace('["MobileNetV2", ', '["MobilNetV2", '), encoding="utf-8")
+    with pytest.raises(suite.SuiteError) as error:
+        suite.load(file)
+    assert str(error.value).removeprefix(f"{tmp_path}/") in README.replace("suites/", "")

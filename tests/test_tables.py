@@ -1,0 +1,331 @@
+"""Tables of results: known numbers in, every format out, nothing hidden."""
+
+import io
+
+import pandas as pd
+import pytest
+from conftest import STACK, make_phase, make_result, make_spec
+
+from bench.records import Backbone, DatasetUsed, Freeze, Guard, Head, TrialResult
+from bench.reporting import tables
+from bench.reporting.tables import FORMATS, count, document, duration, notes, render
+
+HEAD_ONLY = Freeze(strategy="head_only")
+OTHER_STACK = STACK.model_copy(update={"keras_version": "3.16.0"})
+
+
+def cells(rows: list[TrialResult]) -> list[dict[str, str]]:
+    """The markdown table, read back."""
+    lines = [
+        [cell.strip() for cell in line.strip().strip("|").split("|")]
+        for line in render(rows, "markdown").splitlines()
+    ]
+    return [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
+
+
+def parsed(rows: list[TrialResult]) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(render(rows, "csv")))
+
+
+THREE = [
+    make_result(make_spec(seed=i), test_accuracy=a, seconds=60.0 + i)
+    for i, a in enumerate((0.90, 0.92, 0.97))
+]
+FAILED = make_result(
+    make_spec(seed=3),
+    status="out_of_memory",
+    reason="ResourceExhaustedError: 12 GiB",
+    phase1=None,
+    phase2=None,
+    test_accuracy=None,
+    guards=(),
+)
+
+
+def test_known_numbers() -> None:
+    (line,) = cells(THREE)
+    assert line == {
+        "backbone": "MobileNetV2",
+        "dataset": "digits",
+        "freeze": "top_blocks=2",
+        "seeds": "3",
+        "val % phase 1": "90.0 ± 0.0",
+        "val % phase 2": "95.0 ± 0.0",
+        "test %": "93.0 ± 3.6",
+        "trainable phase 1 / 2": "12,810 / 1.20 M",
+        "parameters": "2.27 M",
+        "train img/s 1 / 2": "300 / 300",
+        "time": "1 min 01 s",
+        "status": "ok",
+        "guards": "all pass",
+    }
+
+
+def test_one_seed_shows_no_deviation_and_a_missing_phase_a_dash() -> None:
+    (line,) = cells([make_result(make_spec(HEAD_ONLY), phase2=None)])
+    assert line["test %"] == "94.0"
+    assert line["val % phase 2"] == "–"
+    assert line["trainable phase 1 / 2"] == "12,810 / –"
+    assert line["train img/s 1 / 2"] == "300 / –"
+
+
+def test_a_failed_seed_stays_visible_and_out_of_the_mean() -> None:
+    (line,) = cells([*THREE, FAILED])
+    assert line["seeds"] == "3 of 4"
+    assert line["test %"] == "93.0 ± 3.6"
+    assert line["status"] == "3 ok, 1 out_of_memory"
+    label = "MobileNetV2 · digits · top_blocks=2 · linear · seed 3"
+    assert notes([*THREE, FAILED]) == [f"{label}: out_of_memory: ResourceExhaustedError: 12 GiB"]
+
+
+def test_a_group_without_any_result_is_a_line_of_dashes_and_a_status() -> None:
+    (line,) = cells([FAILED])
+    assert line["seeds"] == "0 of 1"
+    assert line["status"] == "1 out_of_memory"
+    assert {line[k] for k in ("test %", "val % phase 1", "parameters", "time")} == {"–"}
+
+
+def test_a_failed_guard_is_shown_and_explained() -> None:
+    guard = Guard(name="frozen_unchanged", passed=False, evidence="2 of 260 weights moved")
+    row = make_result(guards=(guard,))
+    (line,) = cells([row])
+    assert line["guards"] == "FAIL: frozen_unchanged"
+    (note,) = notes([row])
+    assert note.endswith("guard frozen_unchanged failed: 2 of 260 weights moved")
+
+
+def test_auto_shows_what_it_came_to() -> None:
+    spec = make_spec(Freeze(strategy="auto"))
+    resolved = Freeze(strategy="top_fraction", amount=0.2)
+    (line,) = cells([make_result(spec, freeze_resolved=resolved)])
+    assert line["freeze"] == "auto → top_fraction=0.2"
+
+
+def test_auto_shows_it_even_if_the_first_seed_failed_before() -> None:
+    auto = Freeze(strategy="auto")
+    rows = [
+        make_result(make_spec(auto, seed=0), status="failed", reason="x"),
+        make_result(make_spec(auto, seed=1), freeze_resolved=HEAD_ONLY),
+    ]
+    (line,) = cells(rows)
+    assert line["freeze"] == "auto → head_only"
+    assert parsed(rows).loc[0, "freeze"] == "auto"
+    assert parsed(rows).loc[0, "freeze_resolved"] == "head_only"
+
+
+# ------------------------------------------------------------------- telling the lines apart
+
+
+def _changed(row: TrialResult, **changes: object) -> TrialResult:
+    spec = row.spec.model_copy(update=changes)
+    return make_result(spec)
+
+
+@pytest.mark.parametrize(
+    ("other", "title", "values"),
+    [
+        (make_result(stack=OTHER_STACK), "stack", [STACK.id, OTHER_STACK.id]),
+        (_changed(make_result(), head=Head(name="mlp")), "head", ["linear", "mlp"]),
+        (
+            _changed(make_result(), data=make_spec().data.model_copy(update={"image_size": 224})),
+            "pixels",
+            ["96", "224"],
+        ),
+        (
+            _changed(
+                make_result(), data=make_spec().data.model_copy(update={"train_examples": 1000})
+            ),
+            "train pictures",
+            ["all", "1,000"],
+        ),
+        (
+            _changed(
+                make_result(), data=make_spec().data.model_copy(update={"train_per_class": 20})
+            ),
+            "train pictures",
+            ["all", "20 a class"],
+        ),
+        (_changed(make_result(), batch_norm="affine"), "batch norm", ["frozen", "affine"]),
+        (
+            _changed(make_result(), backbone=Backbone(name="MobileNetV2", weights="random")),
+            "weights",
+            ["imagenet", "random"],
+        ),
+    ],
+    ids=["stack", "head", "pixels", "train examples", "train per class", "batch norm", "weights"],
+)
+def test_what_differs_gets_a_column(other: TrialResult, title: str, values: list[str]) -> None:
+    assert title not in cells([make_result()])[0]
+    lines = cells([make_result(), other])
+    assert [line[title] for line in lines] == values
+    assert "trial" not in lines[0]
+
+
+def test_from_scratch_alone_adds_no_column() -> None:
+    scratch = make_spec(Freeze(strategy="scratch")).model_copy(
+        update={
+            "backbone": Backbone(name="MobileNetV2", weights="random"),
+            "batch_norm": "train",
+            "phase1": None,
+        }
+    )
+    assert list(cells([make_result(), make_result(scratch)])[0]) == list(cells([make_result()])[0])
+
+
+def test_lines_that_look_alike_get_the_key_of_their_trial() -> None:
+    phase1 = make_spec().phase1
+    assert phase1 is not None
+    longer = _changed(make_result(), phase1=phase1.model_copy(update={"epochs": 9}))
+    lines = cells([make_result(), longer])
+    assert [line["trial"] for line in lines] == [make_result().key[:12], longer.key[:12]]
+
+
+# ------------------------------------------------------------------------------------ formats
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_holds_every_line(form: str) -> None:
+    rows = [*THREE, make_result(make_spec(HEAD_ONLY), phase2=None), FAILED]
+    text = render(rows, form)
+    # LaTeX escapes the underscores.
+    plain = text.replace("\\_", "_")
+    assert plain.count("MobileNetV2") == 2
+    assert "top_blocks=2" in plain
+    assert "head_only" in plain
+    assert "out_of_memory" in plain
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_no_rows_give_a_table_without_lines(form: str) -> None:
+    assert "MobileNetV2" not in render([], form)
+
+
+def test_csv_holds_the_plain_numbers() -> None:
+    frame = parsed([*THREE, FAILED, make_result(make_spec(HEAD_ONLY), phase2=None)])
+    first, second = frame.iloc[0], frame.iloc[1]
+    assert first["trial"] == THREE[0].key
+    assert first["stack"] == STACK.id
+    assert (first["seeds"], first["finished"]) == (4, 3)
+    assert first["test_accuracy_mean"] == pytest.approx(0.93, abs=1e-15)
+    assert first["test_accuracy_deviation"] == pytest.approx(0.0360555127546, abs=1e-12)
+    assert first["phase1_val_accuracy_mean"] == 0.9
+    assert first["phase2_trainable_parameters"] == 1_200_000
+    assert first["total_parameters"] == 2_270_794
+    assert first["image_size"] == 96
+    assert first["seconds"] == pytest.approx(61)
+    assert first["status"] == "3 ok, 1 out_of_memory"
+    assert first["reasons"] == FAILED.reason
+    assert second["freeze"] == "head_only"
+    assert pd.isna(second["phase2_val_accuracy_mean"])
+    assert pd.isna(second["test_accuracy_deviation"])
+
+
+def test_csv_survives_commas_quotes_and_line_breaks() -> None:
+    reason = 'He said "no",\nand left'
+    frame = parsed([make_result(status="failed", reason=reason)])
+    assert frame.loc[0, "reasons"] == reason
+
+
+def test_markdown_escapes_what_would_end_a_cell() -> None:
+    spec = make_spec(Freeze(strategy="from_layer", amount="a|b"))
+    text = render([make_result(spec)], "markdown")
+    assert "from_layer=a\\|b" in text
+    header, ruler, line = text.splitlines()
+    assert header.count("|") == ruler.count("|") == line.replace("\\|", "").count("|")
+
+
+def test_latex_is_balanced_and_holds_no_symbol_that_latex_lacks() -> None:
+    auto = make_result(make_spec(Freeze(strategy="auto")), freeze_resolved=HEAD_ONLY, phase2=None)
+    text = render([*THREE, auto], "latex")
+    assert text.count("\\begin{tabular}") == text.count("\\end{tabular}") == 1
+    assert text.count("\\toprule") == text.count("\\bottomrule") == 1
+    assert text.isascii()
+    assert "93.0 $\\pm$ 3.6" in text
+    assert "auto $\\to$ head\\_only" in text
+    assert "test \\%" in text
+    body = [line for line in text.splitlines() if line.endswith("\\\\")]
+    columns = len(text.split("{tabular}{", 1)[1].split("}", 1)[0])
+    assert [line.count("&") for line in body] == [columns - 1] * 3
+
+
+# -------------------------------------------------------------------------------------- notes
+
+
+def _on(row: TrialResult, *caveats: str) -> TrialResult:
+    used = DatasetUsed(
+        fingerprint="f", class_names=("a", "b"), train=8, val=1, test=1, caveats=caveats
+    )
+    return row.model_copy(update={"dataset": used})
+
+
+def test_a_caveat_is_said_once_however_many_rows() -> None:
+    rows = [_on(row, "Tiny grey pictures.") for row in THREE]
+    assert notes(rows) == ["digits: Tiny grey pictures."]
+
+
+def test_random_weights_are_called_meaningless_but_for_scratch() -> None:
+    random = Backbone(name="MobileNetV2", weights="random")
+    frozen = _changed(make_result(make_spec(HEAD_ONLY)), backbone=random)
+    scratch = _changed(make_result(make_spec(Freeze(strategy="scratch"))), backbone=random)
+    assert notes([frozen, frozen]) == ["MobileNetV2: random weights, accuracy is meaningless"]
+    assert notes([scratch]) == []
+
+
+def test_rows_without_anything_to_say_say_nothing() -> None:
+    assert notes(THREE) == []
+    assert document(THREE, "console") == render(THREE, "console")
+
+
+@pytest.mark.parametrize(
+    ("form", "start"), [("console", "  Mob"), ("markdown", "* Mob"), ("latex", "% Mob")]
+)
+def test_notes_stand_below_a_table_one_a_line(form: str, start: str) -> None:
+    row = FAILED.model_copy(update={"reason": "two\nlines"})
+    table, note = document([row], form).split("\n\n")
+    assert table == render([row], form)
+    assert note.startswith(start)
+    assert note.endswith("two lines")
+    assert "\n" not in note
+
+
+def test_csv_has_nothing_below_it() -> None:
+    assert document([FAILED], "csv") == render([FAILED], "csv")
+
+
+# ------------------------------------------------------------------------------ small words
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(None, "–"), (0, "0"), (1281, "1,281"), (999_999, "999,999"), (1_862_721, "1.86 M")],
+)
+def test_counts(number: float | None, text: str) -> None:
+    assert count(number) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "–"),
+        (0.4, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (200, "3 min 20 s"),
+        (3599.7, "1 h 00 min"),
+        (7500, "2 h 05 min"),
+    ],
+)
+def test_durations(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_a_speed_nobody_measured_is_a_dash() -> None:
+    slow = make_phase(0.9).model_copy(update={"images_per_second": None})
+    (line,) = cells([make_result(phase1=slow)])
+    assert line["train img/s 1 / 2"] == "– / 300"
+
+
+def test_titles_are_distinct() -> None:
+    for columns in (tables.TIDY, (*tables.WHERE_DIFFERENT, *tables.IDENTITY, *tables.MEASURED)):
+        titles = [column.title for column in columns]
+        assert len(set(titles)) == len(titles)

@@ -1,0 +1,138 @@
+"""A trial from spec to row: whatever happens becomes a status, and what was measured is kept."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+
+from bench.errors import DatasetError
+from bench.records import Freeze, Head, Phase, Progress, Stack, TrialSpec, WeightsUsed
+from bench.settings import Settings
+from bench.training import execution, protocol, trial
+from bench.training.trial import Workplace, run_trial
+from bench.zoo import weights
+
+pytest.importorskip("sklearn", reason="digits need the extra 'offline'")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    folder = tmp_path_factory.mktemp("trial")
+    stack = Stack(
+        backend="tensorflow",
+        backend_version="0",
+        keras_version="0",
+        device="cpu",
+        precision="float32",
+    )
+    settings = Settings(cache=folder / "cache")
+    return Workplace(settings, folder, stack, execution.environment())
+
+
+@pytest.fixture(autouse=True)
+def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every backbone is the tiny one: these tests are about what surrounds it."""
+    used = WeightsUsed(source="random", sha256="0" * 64)
+
+    def load(*_: object) -> weights.LoadedBackbone:
+        return weights.LoadedBackbone(tiny.backbone(), "minus_one_to_one", used, r"block(\d)_")
+
+    monkeypatch.setattr(trial.weights, "load", load)
+
+
+def digits(freeze: Freeze | None = None, **changes: object) -> TrialSpec:
+    spec = tiny.spec(freeze, **changes)
+    subset = {"train_examples": 60, "val_examples": 20, "test_examples": 30}
+    return spec.model_copy(update={"data": spec.data.model_copy(update=subset)})
+
+
+def test_a_trial_becomes_a_whole_row(place: Workplace, tmp_path: Path) -> None:
+    said: list[Progress] = []
+    row, predictions = run_trial(digits(), place, said.append)
+    assert (row.status, row.reason) == ("ok", "")
+    assert row.key == digits().key
+    assert (row.dataset.train, row.dataset.val, row.dataset.test) == (60, 20, 30)
+    assert row.weights.sha256 == "0" * 64
+    assert row.failed_guards == ()
+    assert len(row.guards) == 9
+    assert row.test_accuracy == pytest.approx(predictions.scores.accuracy)
+    assert [p.stage for p in said if p.epoch_done] == ["phase 1", "phase 1", "phase 2"]
+    predictions.save(tmp_path / "p.npz")
+    with np.load(tmp_path / "p.npz", allow_pickle=False) as stored:
+        assert stored["probabilities"].shape == (30, 10)
+        accuracy = (stored["probabilities"].argmax(1) == stored["labels"]).mean()
+        assert accuracy == pytest.approx(row.test_accuracy)
+        assert len(set(stored["pictures"].tolist())) == 30
+
+
+def test_a_row_survives_json(place: Workplace) -> None:
+    row, _ = run_trial(digits(), place, lambda _: None)
+    assert type(row).model_validate_json(row.model_dump_json()) == row
+
+
+def test_a_trial_does_not_depend_on_what_ran_before(place: Workplace) -> None:
+    alone, _ = run_trial(digits(seed=3), place, lambda _: None)
+    run_trial(digits(Freeze(strategy="scratch"), phase1=None, seed=9), place, lambda _: None)
+    again, _ = run_trial(digits(seed=3), place, lambda _: None)
+    assert alone.test_loss == again.test_loss
+    assert [e.loss for e in alone.phase1.epochs] == [e.loss for e in again.phase1.epochs]
+
+
+def test_auto_resolves_by_the_number_of_train_pictures(place: Workplace) -> None:
+    row, _ = run_trial(digits(Freeze(strategy="auto")), place, lambda _: None)
+    assert row.freeze_resolved == Freeze(strategy="head_only")
+    assert row.phase2 is None
+
+
+def test_a_loss_that_is_not_finite_ends_as_diverged(place: Workplace) -> None:
+    hot = Phase(epochs=2, learning_rate=1e30, optimizer="sgd")
+    row, predictions = run_trial(digits(phase2=hot), place, lambda _: None)
+    assert row.status == "diverged"
+    assert "not finite in epoch 3" in row.reason
+    assert row.phase1 is not None
+    assert row.test_accuracy is None
+    assert predictions is None
+    assert type(row).model_validate_json(row.model_dump_json()).phase2.epochs[0].index == 2
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        (digits(head=Head(name="b", loss="binary")), "binary loss, but digits has 10 classes"),
+        (digits(Freeze(strategy="top_blocks", amount=9)), "expected at most 3"),
+        (digits(Freeze(strategy="last_layers", amount=99)), "expected at most 13"),
+        (digits(Freeze(strategy="from_layer", amount="block9_conv")), "did you mean block"),
+    ],
+)
+def test_what_cannot_go_together_is_skipped(place: Workplace, spec: TrialSpec, reason: str) -> None:
+    row, _ = run_trial(spec, place, lambda _: None)
+    assert row.status == "skipped"
+    assert reason in row.reason
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "reason"),
+    [
+        (MemoryError("no more"), "out_of_memory", "MemoryError: no more"),
+        (RuntimeError("RESOURCE_EXHAUSTED: 8 GiB"), "out_of_memory", "8 GiB"),
+        (ValueError("two\nlines"), "failed", "ValueError: two lines"),
+        (DatasetError("no such folder"), "failed", "no such folder"),
+    ],
+)
+def test_errors_become_a_status(
+    place: Workplace,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    status: str,
+    reason: str,
+) -> None:
+    def run(*_: object) -> protocol.Outcome:
+        raise error
+
+    monkeypatch.setattr(trial.protocol, "run", run)
+    row, predictions = run_trial(digits(), place, lambda _: None)
+    assert row.status == status
+    assert reason in row.reason
+    assert row.dataset is not None
+    assert predictions is None
