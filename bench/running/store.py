@@ -7,6 +7,7 @@ A row is flushed to disk before the next trial starts. A line torn by a power cu
 out and reported. Of several rows with one key and stack, the last counts.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -65,7 +66,7 @@ def read(folder: Path) -> Contents:
 
 def _rows(file: Path, problems: list[str]) -> Iterator[TrialResult]:
     try:
-        lines = file.read_bytes().splitlines()
+        lines = file.read_bytes().split(b"\n")
     except OSError as error:
         raise StoreError(f"{file}: cannot be read: {error}") from error
     for number, line in enumerate(lines, start=1):
@@ -86,8 +87,11 @@ def parse_line(line: bytes) -> TrialResult:
         StoreError: a newer Bench wrote it.
         ValueError: it is not a row.
     """
-    content = json.loads(line)
-    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
+    try:
+        content = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(content, dict) or type(content.get("format")) is not int:
         raise ValueError("no format number")
     if content.pop("format") > FORMAT:
         raise StoreError("written by a newer version of Bench; update Bench to read it")
@@ -113,14 +117,24 @@ class Store:
         file = self.folder / stack.id / TRIALS
         if not file.exists():
             return {}
-        last = {row.key: row for row in _rows(file, [])}
+        last = {row.key: row for row in _rows(file, []) if row.stack.id == stack.id}
         return {key: row for key, row in last.items() if row.status in SETTLED}
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A folder for workers' files on the store's own file system, gone afterwards."""
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix=SCRATCH) as name:
-            yield Path(name)
+        """A folder for workers' files on the store's own file system, gone afterwards.
+
+        Raises:
+            StoreError: it cannot be made.
+        """
+        try:
+            folder = Path(tempfile.mkdtemp(dir=self.folder, prefix=SCRATCH))
+        except OSError as error:
+            raise StoreError(f"{self.folder}: cannot be written: {error}") from error
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)  # what stays goes with the next `writing`
 
     def append(self, row: TrialResult, predictions: Path | None) -> TrialResult:
         """Write a row to disk for good, its predictions first.
@@ -141,10 +155,11 @@ class Store:
             if predictions is not None:
                 place = folder / PREDICTIONS / f"{row.key}.npz"
                 place.parent.mkdir(exist_ok=True)
+                _to_disk(predictions)
                 predictions.replace(place)
+                _to_disk(place.parent)
                 row = row.model_copy(update={"predictions": f"{PREDICTIONS}/{place.name}"})
-            content = {"format": FORMAT} | row.model_dump(mode="json")
-            _append_line(folder / TRIALS, json.dumps(content, ensure_ascii=False))
+            _append(folder / TRIALS, _line(row))
         except OSError as error:
             raise StoreError(f"{folder}: a result could not be written: {error}") from error
         return row
@@ -171,7 +186,7 @@ def writing(folder: Path) -> Iterator[Store]:
     try:
         for left_over in folder.glob(SCRATCH + "*"):
             shutil.rmtree(left_over, ignore_errors=True)
-        yield Store(folder, list(_mended(folder.glob(f"*/{TRIALS}"))))
+        yield Store(folder, list(_mended(sorted(folder.glob(f"*/{TRIALS}")))))
     finally:
         lock.release()
 
@@ -179,21 +194,59 @@ def writing(folder: Path) -> Iterator[Store]:
 def _mended(files: Iterable[Path]) -> Iterator[str]:
     """Make every file end with a whole line again, so that the next row starts a line."""
     for file in files:
-        content = file.read_bytes()
-        if not content or content.endswith(b"\n"):
-            continue
-        start = content.rfind(b"\n") + 1
         try:
-            parse_line(content[start:])
-        except (ValueError, StoreError):
-            os.truncate(file, start)
-            yield f"{file}: the last row was torn by a kill and is measured again"
-        else:
-            _append_line(file, "")
+            content = file.read_bytes()
+            if not content or content.endswith(b"\n"):
+                continue
+            start = content.rfind(b"\n") + 1
+            if _is_whole(content[start:]):
+                _append(file, b"\n")
+            else:
+                os.truncate(file, start)
+                yield f"{file}: the last row was torn by a kill and is measured again"
+        except OSError as error:
+            raise StoreError(f"{file}: a torn row could not be removed: {error}") from error
 
 
-def _append_line(file: Path, text: str) -> None:
-    with file.open("a", encoding="utf-8") as stream:
-        stream.write(text + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+def _is_whole(line: bytes) -> bool:
+    """Whether a line is JSON to its end. No torn row is, so whoever wrote this one meant it."""
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _line(row: TrialResult) -> bytes:
+    """The row as a line of strict JSON: pydantic writes NaN as a string, `json.dumps` bare."""
+    content = {"format": FORMAT} | json.loads(row.model_dump_json())
+    return json.dumps(content, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def _append(file: Path, content: bytes) -> None:
+    """Append all of it and see it on disk, or nothing.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    before = file.stat().st_size if file.exists() else None
+    try:
+        with file.open("ab") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if before is None:
+            _to_disk(file.parent)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.truncate(file, before or 0)
+        raise
+
+
+def _to_disk(path: Path) -> None:
+    """Have the content of a file, or the names in a folder, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -34,9 +34,10 @@ def main() -> None:
 def _lines_from_runner() -> "queue.Queue[str]":
     """Lines of standard input, read by a thread that ends this process when the runner is gone."""
     lines: queue.Queue[str] = queue.Queue()
+    source = os.fdopen(os.dup(sys.stdin.fileno()), encoding="utf-8")  # whatever the locale
 
     def read() -> None:
-        for line in sys.stdin:
+        for line in source:
             lines.put(line)
         os._exit(0)
 

@@ -1,0 +1,366 @@
+"""The real command line, killed at the worst moments: a rerun ends as if nothing had happened."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from bench.records import TrialResult
+from bench.running import store
+from bench.zoo import offline
+
+pytestmark = pytest.mark.slow
+
+REPOSITORY = Path(__file__).parents[2]
+A_LONG_TIME = 120.0
+TIMINGS = {"started_at", "seconds", "images_per_second", "environment"}
+"""The only fields of a row in which two runs may differ."""
+
+TINY = """
+description = "three quick trials of a tiny backbone"
+[data]
+image_size = 16
+train_examples = 96
+val_examples = 32
+test_examples = 64
+augmentation = [{ rotation = 0.05 }]
+[phase1]
+epochs = 10
+learning_rate = 1e-2
+[phase2]
+epochs = 8
+learning_rate = 1e-3
+[execution]
+batch_size = 16
+[limits]
+trial_minutes = 2
+[[backbones]]
+name = "tiny"
+file = "tiny.keras"
+preprocessing = "minus_one_to_one"
+blocks = 'block([0-9]+)_'
+[matrix]
+backbones = ["tiny"]
+datasets = ["digits"]
+freezes = ["head_only", { top_blocks = 2 }, "scratch"]
+"""
+
+MOBILENET = """
+description = "two trials of MobileNetV2 with its ImageNet weights"
+[data]
+image_size = 32
+train_examples = 96
+val_examples = 32
+test_examples = 64
+[phase1]
+epochs = 3
+learning_rate = 5e-3
+[phase2]
+epochs = 3
+learning_rate = 1e-4
+[execution]
+batch_size = 16
+[matrix]
+backbones = ["MobileNetV2"]
+datasets = ["digits"]
+freezes = ["head_only", { top_blocks = 2 }]
+"""
+
+
+class Run:
+    """``bench run`` in a process group of its own, watched."""
+
+    def __init__(self, suite: Path, results: Path, cache: Path) -> None:
+        self.folder = results / suite.stem
+        self._mark = uuid.uuid4().hex
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench", "run", str(suite), "--results", str(results)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=REPOSITORY,
+            start_new_session=True,
+            env={**os.environ, "BENCH_CACHE_DIR": str(cache), "BENCH_TEST_MARK": self._mark},
+        )
+        self.pid = self._process.pid
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as stream:
+            self.lines.extend(iter(stream.readline, ""))
+
+    def workers(self) -> list[int]:
+        """Every live process of this run but the runner, whoever its parent is by now."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                ours = process.environ().get("BENCH_TEST_MARK") == self._mark
+                alive = process.status() != psutil.STATUS_ZOMBIE
+            except psutil.Error:
+                continue
+            if ours and alive and process.pid != self.pid:
+                found.append(process.pid)
+        return found
+
+    def rows(self) -> int:
+        """Whole lines in the store so far."""
+        return sum(f.read_bytes().count(b"\n") for f in self.folder.glob(f"*/{store.TRIALS}"))
+
+    def until(self, condition: Callable[[], Any]) -> Any:
+        """Wait for a true value, while the run goes on."""
+        end = time.monotonic() + A_LONG_TIME
+        while not (value := condition()):
+            assert self._process.poll() is None, "it ended too soon:\n" + "".join(self.lines)
+            assert time.monotonic() < end, "waited in vain:\n" + "".join(self.lines)
+            time.sleep(0.002)
+        return value
+
+    def ended(self) -> int:
+        """Wait for the end, and see that nobody outlives it. Gives the exit code."""
+        code = self._process.wait(A_LONG_TIME)
+        self._reader.join(10)
+        end = time.monotonic() + 10
+        while self.workers():
+            assert time.monotonic() < end, f"a worker outlives its runner: {self.workers()}"
+            time.sleep(0.02)
+        return code
+
+    def abandon(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+
+class Suite:
+    """A suite file, and what an undisturbed run of it measures."""
+
+    def __init__(self, folder: Path, name: str, content: str) -> None:
+        self.file = folder / f"{name}.toml"
+        self.file.write_text(content)
+        self.cache = folder / "cache"
+        self._results = folder / "undisturbed"
+        run = Run(self.file, self._results, self.cache)
+        assert run.ended() == 0, "".join(run.lines)
+        self.expected = measured(run.folder)
+
+    def check(self, results: Path, cache: Path) -> None:
+        """Run to the end, and find what the undisturbed run found, bit for bit."""
+        run = Run(self.file, results, cache)
+        assert run.ended() == 0, "".join(run.lines)
+        assert list(run.folder.glob(store.SCRATCH + "*")) == []
+        assert list(run.folder.glob(f"*/{store.SCRATCH}*")) == []
+        assert [p for p in (cache / "images").glob(".*") if p.is_dir()] == []
+        found = measured(run.folder)
+        assert list(found) != []
+        assert found.keys() == self.expected.keys()
+        for key, row in self.expected.items():
+            assert found[key] == row
+
+
+def measured(folder: Path) -> dict[str, Any]:
+    """Everything that a table or a comparison could show, by key; every row ``ok``."""
+    seen = store.read(folder)
+    assert seen.problems == ()
+    return {row.key: essence(row, folder) for row in seen.rows}
+
+
+def essence(row: TrialResult, folder: Path) -> dict[str, Any]:
+    assert (row.status, row.failed_guards) == ("ok", ())
+    content = without_timings(row.model_dump(mode="json"))
+    assert row.predictions is not None
+    with np.load(folder / row.stack.id / row.predictions, allow_pickle=False) as arrays:
+        content["arrays"] = {n: (str(a.dtype), a.shape, a.tobytes()) for n, a in arrays.items()}
+    return content
+
+
+def without_timings(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: without_timings(v) for k, v in value.items() if k not in TIMINGS}
+    if isinstance(value, list):
+        return [without_timings(v) for v in value]
+    return value
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Suite:
+    pytest.importorskip("sklearn")
+    folder = tmp_path_factory.mktemp("tiny")
+    keras_file = folder / "tiny.keras"
+    subprocess.run(
+        [sys.executable, "-c", f"import tiny; tiny.backbone().save({str(keras_file)!r})"],
+        cwd=REPOSITORY / "tests",
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        check=True,
+        capture_output=True,
+    )
+    return Suite(folder, "tiny", TINY)
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[Path, Path, Path], Run]]:
+    """Starts runs that end with the test, whatever happens in it."""
+    runs: list[Run] = []
+
+    def begin(suite: Path, results: Path, cache: Path) -> Run:
+        runs.append(Run(suite, results, cache))
+        return runs[-1]
+
+    yield begin
+    for run in runs:
+        run.abandon()
+
+
+# ------------------------------------------------------------------------------ the five moments
+
+
+def while_caching(run: Run, cache: Path, chance: random.Random) -> None:
+    run.until(lambda: any(p.is_dir() for p in (cache / "images").glob(".digits-*")))
+    time.sleep(chance.uniform(0, 0.1))
+
+
+def while_a_worker_starts(run: Run, cache: Path, chance: random.Random) -> None:
+    run.until(run.workers)
+    time.sleep(chance.uniform(0, 1.0))
+
+
+def in_phase_1(run: Run, cache: Path, chance: random.Random) -> None:
+    saw_epoch(run, trial=chance.choice((1, 2)), phase=1, epoch=chance.randint(1, 8))
+
+
+def in_phase_2(run: Run, cache: Path, chance: random.Random) -> None:
+    saw_epoch(run, trial=2, phase=2, epoch=chance.randint(11, 16))
+
+
+def after_a_row(run: Run, cache: Path, chance: random.Random) -> None:
+    count = chance.choice((1, 2))
+    run.until(lambda: run.rows() >= count)
+
+
+def saw_epoch(run: Run, *, trial: int, phase: int, epoch: int) -> None:
+    place, words = f"[{trial}/", f"phase {phase} epoch {epoch}/"
+    run.until(lambda: any(line.startswith(place) and words in line for line in run.lines))
+
+
+MOMENTS = (while_caching, while_a_worker_starts, in_phase_1, in_phase_2, after_a_row)
+
+
+def prepared(tiny: Suite, folder: Path, moment: Callable[..., None]) -> tuple[Path, random.Random]:
+    """The cache to use (its own and empty where it is to be filled), and a seeded chance."""
+    cache = folder / "cache" if moment is while_caching else tiny.cache
+    return cache, random.Random(moment.__name__)
+
+
+@pytest.mark.parametrize("moment", MOMENTS, ids=lambda m: m.__name__)
+def test_the_runner_is_killed(
+    tiny: Suite, tmp_path: Path, moment: Callable[..., None], start: Callable[..., Run]
+) -> None:
+    cache, chance = prepared(tiny, tmp_path, moment)
+    run = start(tiny.file, tmp_path / "results", cache)
+    moment(run, cache, chance)
+    done = run.rows()
+    os.kill(run.pid, signal.SIGKILL)
+    assert run.ended() == -signal.SIGKILL
+    assert run.rows() in (done, done + 1) if done else run.rows() == 0
+    tiny.check(tmp_path / "results", cache)
+
+
+@pytest.mark.parametrize("moment", MOMENTS, ids=lambda m: m.__name__)
+def test_a_worker_is_killed(
+    tiny: Suite, tmp_path: Path, moment: Callable[..., None], start: Callable[..., Run]
+) -> None:
+    cache, chance = prepared(tiny, tmp_path, moment)
+    run = start(tiny.file, tmp_path / "results", cache)
+    moment(run, cache, chance)
+    (worker,) = run.workers()
+    os.kill(worker, signal.SIGKILL)
+    code = run.ended()
+    if moment is while_a_worker_starts:
+        assert code == 2
+        assert "bench: a worker process could not start: worker killed (SIGKILL)" in run.lines[-1]
+    else:
+        rows = store.read(run.folder).rows
+        lost = [r.reason for r in rows if r.status != "ok"]
+        assert len(rows) == len(tiny.expected)
+        assert code == (1 if lost else 0)
+        assert all("worker killed (SIGKILL)" in reason for reason in lost)
+        assert len(lost) == 1 or (moment is after_a_row and not lost)
+    tiny.check(tmp_path / "results", cache)
+
+
+@pytest.mark.real
+@pytest.mark.skipif(offline.find() is None, reason="needs the extra 'offline'")
+def test_mobilenet_loses_a_worker_and_then_its_runner(
+    tmp_path: Path, start: Callable[..., Run]
+) -> None:
+    pytest.importorskip("sklearn")
+    suite = Suite(tmp_path, "mobilenet", MOBILENET)
+    run = start(suite.file, tmp_path / "results", suite.cache)
+    saw_epoch(run, trial=1, phase=1, epoch=2)
+    (worker,) = run.workers()
+    os.kill(worker, signal.SIGKILL)
+    saw_epoch(run, trial=2, phase=2, epoch=5)
+    os.kill(run.pid, signal.SIGKILL)
+    assert run.ended() == -signal.SIGKILL
+    assert [r.status for r in store.read(run.folder).rows] == ["failed"]
+    suite.check(tmp_path / "results", suite.cache)
+
+
+# ------------------------------------------------------------------------------ asked to stop
+
+
+@pytest.mark.parametrize("moment", [while_a_worker_starts, in_phase_2], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
+)
+def test_a_run_that_is_asked_to_stop(
+    tiny: Suite,
+    tmp_path: Path,
+    start: Callable[..., Run],
+    number: signal.Signals,
+    code: int,
+    moment: Callable[..., None],
+) -> None:
+    run = start(tiny.file, tmp_path, tiny.cache)
+    moment(run, tiny.cache, random.Random(moment.__name__))
+    done = run.rows()
+    if number == signal.SIGINT:
+        os.killpg(run.pid, number)  # as a terminal does
+    else:
+        os.kill(run.pid, number)
+    assert run.ended() == code
+    assert not any("Traceback" in line for line in run.lines), "".join(run.lines)
+    if number == signal.SIGINT:
+        assert "interrupted; what was measured is kept" in run.lines[-1]
+    assert list(run.folder.glob(store.SCRATCH + "*")) == []
+    assert done == (1 if moment is in_phase_2 else 0)
+    if done:
+        kept = measured(run.folder)
+        assert len(kept) == done
+        assert all(tiny.expected[key] == row for key, row in kept.items())
+
+
+def test_a_second_run_into_the_same_folder_is_refused(
+    tiny: Suite, tmp_path: Path, start: Callable[..., Run]
+) -> None:
+    first = start(tiny.file, tmp_path, tiny.cache)
+    first.until(first.workers)
+    second = start(tiny.file, tmp_path, tiny.cache)
+    assert second.ended() == 2
+    (line,) = second.lines
+    assert f"{first.folder}: another run is writing here; wait for it" in line
+    assert first.ended() == 0
+    assert measured(first.folder) == tiny.expected

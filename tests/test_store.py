@@ -1,0 +1,602 @@
+import errno
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import STACK, make_phase, make_result, make_spec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.errors import StoreError, StoreLockedError
+from bench.records import Freeze, TrialResult
+from bench.running import store
+
+OTHER = STACK.model_copy(update={"keras_version": "3.16.0"})
+
+
+def rows(count: int) -> list[TrialResult]:
+    return [make_result(make_spec(seed=seed)) for seed in range(count)]
+
+
+def filled(folder: Path, count: int) -> tuple[Path, list[TrialResult]]:
+    """A store of so many rows: its file and the rows."""
+    with store.writing(folder) as held:
+        written = [held.append(row, None) for row in rows(count)]
+    return trials_file(folder), written
+
+
+def trials_file(folder: Path) -> Path:
+    return folder / STACK.id / store.TRIALS
+
+
+def stored_line(row: TrialResult) -> bytes:
+    """A line as the store writes it, without its newline."""
+    return json.dumps({"format": store.FORMAT} | row.model_dump(mode="json")).encode()
+
+
+# ------------------------------------------------------------------------------- there and back
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({}, id="plain"),
+        pytest.param({"status": "skipped", "phase1": None, "phase2": None}, id="skipped"),
+        pytest.param(
+            {"reason": "line\u2028para\u2029next\x85feed\r\nform\x0cv\x0b\x1c"}, id="breaks"
+        ),
+        pytest.param({"reason": 'quote " back \\ tab \t nul \x00 emoji 🦆'}, id="escapes"),
+        pytest.param({"test_loss": math.inf}, id="infinity"),
+        pytest.param({"test_loss": 0.1 + 0.2, "seconds": 5e-324}, id="floats"),
+        pytest.param({"spec": make_spec(Freeze(strategy="fraction", amount=0.3))}, id="fraction"),
+        pytest.param({"spec": make_spec(Freeze(strategy="from_layer", amount="a"))}, id="name"),
+    ],
+)
+def test_a_row_comes_back_as_it_was(tmp_path: Path, changes: dict[str, Any]) -> None:
+    row = make_result(**changes)
+    with store.writing(tmp_path) as held:
+        assert held.append(row, None) == row
+    assert store.read(tmp_path) == store.Contents((row,))
+    content = trials_file(tmp_path).read_bytes()
+    assert content.count(b"\n") == 1
+    assert content.endswith(b"\n")
+
+
+def test_a_loss_that_is_not_a_number_is_strict_json(tmp_path: Path) -> None:
+    phase = make_phase(0.5).model_copy(update={"val_loss": math.nan})
+    with store.writing(tmp_path) as held:
+        held.append(make_result(status="diverged", phase1=phase, test_loss=math.nan), None)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"bare {constant} in the store")
+
+    json.loads(trials_file(tmp_path).read_bytes(), parse_constant=refuse)
+    (row,) = store.read(tmp_path).rows
+    assert row.test_loss is not None
+    assert math.isnan(row.test_loss)
+    assert row.phase1 is not None
+    assert math.isnan(row.phase1.val_loss)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.floats(allow_nan=False))
+def test_any_text_and_number_come_back(
+    tmp_path_factory: pytest.TempPathFactory, text: str, number: float
+) -> None:
+    folder = tmp_path_factory.mktemp("store")
+    row = make_result(reason=text, test_loss=number)
+    with store.writing(folder) as held:
+        held.append(row, None)
+        held.append(make_result(make_spec(seed=1)), None)
+    assert store.read(folder).rows[0] == row
+
+
+def test_rows_stay_in_the_order_measured(tmp_path: Path) -> None:
+    _, written = filled(tmp_path, 5)
+    assert list(store.read(tmp_path).rows) == written
+
+
+def test_a_row_is_synced_to_disk_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[bytes] = []
+    fsync = os.fsync
+
+    def spy(descriptor: int) -> None:
+        fsync(descriptor)
+        if trials_file(tmp_path).exists():
+            synced.append(trials_file(tmp_path).read_bytes())
+
+    monkeypatch.setattr(os, "fsync", spy)
+    with store.writing(tmp_path) as held:
+        for count, row in enumerate(rows(3), start=1):
+            held.append(row, None)
+            assert synced[-1].count(b"\n") == count
+            assert synced[-1].endswith(b"\n")
+
+
+def test_the_last_row_of_a_key_counts(tmp_path: Path) -> None:
+    first, second = rows(2)
+    again = first.model_copy(update={"status": "failed", "reason": "again", "seconds": 9.0})
+    with store.writing(tmp_path) as held:
+        for row in (first, second, again):
+            held.append(row, None)
+    assert store.read(tmp_path).rows == (again, second)
+
+
+def test_rows_under_two_stacks_are_both_kept(tmp_path: Path) -> None:
+    row = make_result()
+    other = row.model_copy(update={"stack": OTHER})
+    with store.writing(tmp_path) as held:
+        held.append(row, None)
+        held.append(other, None)
+        assert held.settled(STACK) == {row.key: row}
+        assert held.settled(OTHER) == {row.key: other}
+    assert set(store.read(tmp_path).rows) == {row, other}
+    assert store.read(tmp_path / OTHER.id).rows == (other,)
+
+
+def test_a_row_in_another_stacks_folder_does_not_count_as_done(tmp_path: Path) -> None:
+    filled(tmp_path, 1)
+    (tmp_path / STACK.id).rename(tmp_path / OTHER.id)
+    with store.writing(tmp_path) as held:
+        assert held.settled(OTHER) == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "is_settled"),
+    [
+        ("ok", True),
+        ("diverged", True),
+        ("skipped", True),
+        ("failed", False),
+        ("timeout", False),
+        ("out_of_memory", False),
+    ],
+)
+def test_what_a_rerun_keeps(tmp_path: Path, status: str, is_settled: bool) -> None:
+    row = make_result(status=status, reason="so")
+    with store.writing(tmp_path) as held:
+        held.append(row, None)
+        assert held.settled(STACK) == ({row.key: row} if is_settled else {})
+
+
+def test_a_failure_after_a_success_is_tried_again(tmp_path: Path) -> None:
+    with store.writing(tmp_path) as held:
+        held.append(make_result(), None)
+        held.append(make_result(status="failed"), None)
+        assert held.settled(STACK) == {}
+
+
+# -------------------------------------------------------------------------------- torn and mended
+
+
+def test_a_row_torn_anywhere_is_left_out_and_removed(tmp_path: Path) -> None:
+    file, written = filled(tmp_path, 3)
+    content = file.read_bytes()
+    last = content.rstrip(b"\n").rfind(b"\n") + 1
+    for cut in range(last + 1, len(content) - 1):
+        file.write_bytes(content[:cut])
+        seen = store.read(tmp_path)
+        assert list(seen.rows) == written[:2]
+        assert len(seen.problems) == 1
+        assert f"{file}:3" in seen.problems[0]
+        (note,) = store._mended([file])
+        assert "torn" in note
+        assert str(file) in note
+        assert file.read_bytes() == content[:last]
+
+
+@pytest.mark.parametrize("cut", [1, 40, 700])
+def test_after_a_torn_row_writing_goes_on(tmp_path: Path, cut: int) -> None:
+    file, written = filled(tmp_path, 3)
+    content = file.read_bytes()
+    last = content.rstrip(b"\n").rfind(b"\n") + 1
+    file.write_bytes(content[: last + cut])
+    with store.writing(tmp_path) as held:
+        assert len(held.notes) == 1
+        assert set(held.settled(STACK)) == {r.key for r in written[:2]}
+        held.append(written[2], None)
+    assert file.read_bytes() == content
+    assert store.read(tmp_path) == store.Contents(tuple(written))
+
+
+def test_a_first_row_torn_leaves_an_empty_store(tmp_path: Path) -> None:
+    file, written = filled(tmp_path, 1)
+    file.write_bytes(file.read_bytes()[:100])
+    with store.writing(tmp_path) as held:
+        assert file.read_bytes() == b""
+        held.append(written[0], None)
+    assert store.read(tmp_path) == store.Contents(tuple(written))
+
+
+def test_zeros_after_a_power_cut_are_a_torn_row(tmp_path: Path) -> None:
+    file, written = filled(tmp_path, 2)
+    content = file.read_bytes()
+    file.write_bytes(content + b"\x00" * 900)
+    assert list(store.read(tmp_path).rows) == written
+    with store.writing(tmp_path) as held:
+        assert len(held.notes) == 1
+    assert file.read_bytes() == content
+
+
+def test_a_whole_last_line_without_newline_is_kept(tmp_path: Path) -> None:
+    file, written = filled(tmp_path, 2)
+    file.write_bytes(file.read_bytes().rstrip(b"\n"))
+    assert store.read(tmp_path) == store.Contents(tuple(written))
+    extra = make_result(make_spec(seed=7))
+    with store.writing(tmp_path) as held:
+        assert held.notes == []
+        held.append(extra, None)
+    assert store.read(tmp_path) == store.Contents((*written, extra))
+
+
+def test_a_last_line_of_a_newer_format_is_never_removed(tmp_path: Path) -> None:
+    file, written = filled(tmp_path, 1)
+    newer = json.dumps({"format": store.FORMAT + 1, "what": "ever"}).encode()
+    file.write_bytes(file.read_bytes() + newer)
+    with store.writing(tmp_path) as held, pytest.raises(StoreError, match="update Bench"):
+        held.settled(STACK)
+    assert file.read_bytes() == stored_file(written) + newer + b"\n"
+
+
+def stored_file(written: list[TrialResult]) -> bytes:
+    return b"".join(store._line(row) for row in written)
+
+
+def test_every_stack_is_mended(tmp_path: Path) -> None:
+    with store.writing(tmp_path) as held:
+        held.append(make_result(), None)
+        held.append(make_result(stack=OTHER), None)
+    for stack in (STACK, OTHER):
+        with (tmp_path / stack.id / store.TRIALS).open("ab") as file:
+            file.write(b'{"format": 1, "k')
+    with store.writing(tmp_path) as held:
+        assert len(held.notes) == 2
+    assert store.read(tmp_path).problems == ()
+
+
+# ------------------------------------------------------------------------------------ strange files
+
+
+@pytest.mark.parametrize(
+    ("garbage", "said"),
+    [
+        pytest.param(b"hello", "not a whole row", id="text"),
+        pytest.param(bytes(range(256)).replace(b"\n", b""), "not a whole row", id="binary"),
+        pytest.param(b"\xff\xfe\x00", "not a whole row", id="utf-16"),
+        pytest.param(b"[" * 100_000, "nested too deeply", id="deep"),
+        pytest.param(b"9" * 5_000, "not a whole row", id="long number"),
+        pytest.param(b"null", "no format number", id="null"),
+        pytest.param(b"{}", "no format number", id="no format"),
+        pytest.param(b'{"format": true}', "no format number", id="format true"),
+        pytest.param(b'{"format": "1"}', "no format number", id="format text"),
+        pytest.param(b'{"format": 1}', "key: Field required", id="no fields"),
+        pytest.param(b'{"format": 1, "key": "\\ud800"}', "not a whole row", id="surrogate"),
+    ],
+)
+def test_garbage_in_the_middle_is_reported_and_the_rest_read(
+    tmp_path: Path, garbage: bytes, said: str
+) -> None:
+    file, written = filled(tmp_path, 3)
+    lines = file.read_bytes().splitlines()
+    file.write_bytes(b"\n".join([lines[0], garbage, *lines[1:]]) + b"\n")
+    seen = store.read(tmp_path)
+    assert list(seen.rows) == written
+    (problem,) = seen.problems
+    assert problem.startswith(f"{file}:2: left out")
+    assert said in problem
+
+
+def test_an_unknown_field_is_reported(tmp_path: Path) -> None:
+    file, written = filled(tmp_path, 1)
+    row = json.loads(stored_line(make_result(make_spec(seed=5)))) | {"colour": "blue"}
+    file.write_bytes(file.read_bytes() + json.dumps(row).encode() + b"\n")
+    seen = store.read(tmp_path)
+    assert list(seen.rows) == written
+    assert "colour: Extra inputs are not permitted" in seen.problems[0]
+
+
+def test_a_row_of_a_newer_format_asks_for_an_update(tmp_path: Path) -> None:
+    file, _ = filled(tmp_path, 1)
+    newer = json.loads(stored_line(make_result())) | {"format": store.FORMAT + 1}
+    file.write_bytes(file.read_bytes() + json.dumps(newer).encode() + b"\n")
+    with pytest.raises(StoreError, match=r"trials\.jsonl:2: .*newer.*update Bench"):
+        store.read(tmp_path)
+
+
+def test_blank_lines_and_windows_line_ends_are_read(tmp_path: Path) -> None:
+    file, written = filled(tmp_path, 2)
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n\r\n\n"))
+    assert store.read(tmp_path) == store.Contents(tuple(written))
+
+
+def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
+    file = trials_file(tmp_path)
+    file.parent.mkdir()
+    file.touch()
+    assert store.read(tmp_path) == store.Contents(())
+    with store.writing(tmp_path) as held:
+        assert held.settled(STACK) == {}
+        assert held.notes == []
+
+
+@pytest.mark.parametrize("name", ["absent", "a file", "an empty folder"])
+def test_a_place_without_results_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a file").touch()
+    (tmp_path / "an empty folder").mkdir()
+    with pytest.raises(StoreError, match="expected a results folder"):
+        store.read(tmp_path / name)
+
+
+def test_a_folder_in_the_place_of_the_file_is_a_store_error(tmp_path: Path) -> None:
+    trials_file(tmp_path).mkdir(parents=True)
+    with pytest.raises(StoreError, match="cannot be read"):
+        store.read(tmp_path)
+    with pytest.raises(StoreError, match="torn row"), store.writing(tmp_path):
+        pass
+    trials_file(tmp_path).rmdir()
+    with store.writing(tmp_path) as held:  # the failure did not keep the lock
+        held.append(make_result(), None)
+
+
+LINE = stored_line(make_result())
+PIECES = st.one_of(
+    st.binary(max_size=80),
+    st.sampled_from(
+        [LINE, LINE[:200], b"\n", b"\r", b"\x00", b"\xe2\x80\xa8", b"{", b'{"format": 9}']
+    ),
+    st.builds(
+        lambda at, byte: LINE[:at] + byte + LINE[at + 1 :],
+        st.integers(0, len(LINE) - 1),
+        st.binary(min_size=1, max_size=1),
+    ),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(PIECES, max_size=8).map(b"".join))
+def test_no_bytes_at_all_break_the_reader(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    folder = tmp_path_factory.mktemp("fuzz")
+    file = trials_file(folder)
+    file.parent.mkdir()
+    file.write_bytes(content)
+    row = make_result(make_spec(seed=99))
+    with store.writing(folder) as held:
+        held.append(row, None)
+    kept = content[: content.rfind(b"\n") + 1]
+    assert file.read_bytes().startswith(kept)
+    try:
+        seen = store.read(folder)
+    except StoreError as error:
+        assert "newer" in str(error)  # noqa: PT017 - either outcome is right
+    else:
+        assert seen.rows[-1] == row
+
+
+# -------------------------------------------------------------------------------- one writer only
+
+
+def test_a_held_folder_is_refused_in_the_same_process(tmp_path: Path) -> None:
+    with (
+        store.writing(tmp_path),
+        pytest.raises(StoreLockedError, match="another run is writing here"),
+        store.writing(tmp_path),
+    ):
+        pass
+    with store.writing(tmp_path) as held:  # and free again
+        held.append(make_result(), None)
+
+
+def test_a_held_folder_is_refused_in_another_process(tmp_path: Path) -> None:
+    script = (
+        "import sys, pathlib\n"
+        "from bench.errors import StoreLockedError\n"
+        "from bench.running import store\n"
+        "try:\n"
+        "    with store.writing(pathlib.Path(sys.argv[1])): print('got it')\n"
+        "except StoreLockedError as error: print('refused:', error)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with store.writing(tmp_path):
+        refused = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    after = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert refused.startswith(f"refused: {tmp_path}: another run is writing here")
+    assert after == "got it\n"
+
+
+def test_reading_needs_no_lock(tmp_path: Path) -> None:
+    with store.writing(tmp_path) as held:
+        held.append(make_result(), None)
+        assert len(store.read(tmp_path).rows) == 1
+
+
+# ----------------------------------------------------------------------- predictions and scratch
+
+
+def save_predictions(path: Path) -> Path:
+    np.savez_compressed(path, probabilities=np.eye(3, dtype=np.float32), labels=np.arange(3))
+    return path
+
+
+def test_predictions_lie_beside_the_row(tmp_path: Path) -> None:
+    with store.writing(tmp_path) as held, held.scratch() as scratch:
+        source = save_predictions(scratch / "x.npz")
+        row = held.append(make_result(), source)
+        assert not source.exists()
+    assert row.predictions == f"predictions/{row.key}.npz"
+    assert store.read(tmp_path).rows == (row,)
+    with np.load(tmp_path / STACK.id / row.predictions, allow_pickle=False) as arrays:
+        np.testing.assert_array_equal(arrays["probabilities"], np.eye(3))
+        np.testing.assert_array_equal(arrays["labels"], np.arange(3))
+
+
+def test_predictions_are_in_place_before_the_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, seen = store._append, []
+
+    def spy(file: Path, content: bytes) -> None:
+        path = json.loads(content)["predictions"]
+        seen.append((file.parent / path).read_bytes())
+        append(file, content)
+
+    monkeypatch.setattr(store, "_append", spy)
+    with store.writing(tmp_path) as held, held.scratch() as scratch:
+        source = save_predictions(scratch / "x.npz")
+        expected = source.read_bytes()
+        held.append(make_result(), source)
+    assert seen == [expected]
+
+
+def test_measured_again_the_new_predictions_count(tmp_path: Path) -> None:
+    with store.writing(tmp_path) as held, held.scratch() as scratch:
+        for number in (1, 2):
+            np.savez(scratch / "x.npz", number=number)
+            row = held.append(make_result(), scratch / "x.npz")
+    assert row.predictions is not None
+    with np.load(tmp_path / STACK.id / row.predictions, allow_pickle=False) as arrays:
+        assert arrays["number"] == 2
+
+
+def test_scratch_is_gone_afterwards(tmp_path: Path) -> None:
+    with store.writing(tmp_path) as held:
+        scratch = left_by_an_interrupt(held)
+        assert scratch.parent == tmp_path
+        assert not scratch.exists()
+
+
+def left_by_an_interrupt(held: store.Store) -> Path:
+    with suppress(KeyboardInterrupt), held.scratch() as scratch:
+        (scratch / "left.npz").touch()
+        raise KeyboardInterrupt
+    return scratch
+
+
+def test_scratch_of_a_killed_run_is_removed(tmp_path: Path) -> None:
+    _, written = filled(tmp_path, 1)
+    left = tmp_path / (store.SCRATCH + "abc123")
+    left.mkdir()
+    (left / "left.npz").touch()
+    with store.writing(tmp_path):
+        assert not left.exists()
+    assert list(store.read(tmp_path).rows) == written
+
+
+# ------------------------------------------------------------------------------------- bad disks
+
+
+class _FullDisk:
+    """A file that takes so many bytes, then none."""
+
+    def __init__(self, stream: Any, room: int) -> None:
+        self._stream, self._room = stream, room
+
+    def __enter__(self) -> "_FullDisk":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    def write(self, content: bytes) -> int:
+        self._stream.write(content[: self._room])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def full_disk(monkeypatch: pytest.MonkeyPatch, room: int) -> Iterator[None]:
+    opened = Path.open
+
+    def open_(path: Path, mode: str = "r", *rest: Any, **named: Any) -> Any:
+        stream = opened(path, mode, *rest, **named)
+        return _FullDisk(stream, room) if mode == "ab" else stream
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", open_)
+        yield
+
+
+@pytest.mark.parametrize("room", [0, 1, 500])
+def test_a_full_disk_costs_no_earlier_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    first, second, third = rows(3)
+    with store.writing(tmp_path) as held:
+        held.append(first, None)
+        before = trials_file(tmp_path).read_bytes()
+        with full_disk(monkeypatch, room), pytest.raises(StoreError, match="No space left"):
+            held.append(second, None)
+        assert trials_file(tmp_path).read_bytes() == before
+        held.append(third, None)  # room was made
+    assert store.read(tmp_path) == store.Contents((first, third))
+
+
+def fails(*_: Any, **__: Any) -> Any:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [(os, "fsync"), (Path, "mkdir"), (Path, "replace")],
+    ids=["fsync", "mkdir", "replace"],
+)
+def test_a_disk_error_is_a_store_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: Any, name: str
+) -> None:
+    with store.writing(tmp_path) as held, held.scratch() as scratch:
+        first = held.append(make_result(), None)
+        source = save_predictions(scratch / "x.npz")
+        with monkeypatch.context() as patch:
+            patch.setattr(target, name, fails)
+            with pytest.raises(StoreError, match=r"could not be written: .*Input/output error"):
+                held.append(make_result(make_spec(seed=1)), source)
+    assert store.read(tmp_path) == store.Contents((first,))
+
+
+def in_a_file(folder: Path) -> None:
+    folder.touch()
+
+
+def in_a_file_above(folder: Path) -> None:
+    folder.parent.joinpath("file").touch()
+
+
+@pytest.mark.parametrize(
+    ("prepare", "place"),
+    [(in_a_file, "results"), (in_a_file_above, "file/results")],
+    ids=["a file", "below a file"],
+)
+def test_a_folder_that_cannot_be_made(
+    tmp_path: Path, prepare: Callable[[Path], None], place: str
+) -> None:
+    prepare(tmp_path / "results")
+    with pytest.raises(StoreError, match="cannot be written"), store.writing(tmp_path / place):
+        pass
+
+
+def test_scratch_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with store.writing(tmp_path) as held:
+        monkeypatch.setattr(store.tempfile, "mkdtemp", fails)
+        with pytest.raises(StoreError, match="cannot be written"), held.scratch():
+            pass
+
+
+def test_a_torn_row_that_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, written = filled(tmp_path, 1)
+    file.write_bytes(file.read_bytes() + b'{"for')
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "truncate", fails)
+        with pytest.raises(StoreError, match="Input/output error"), store.writing(tmp_path):
+            pass
+    with store.writing(tmp_path):
+        assert list(store.read(tmp_path).rows) == written
