@@ -18,12 +18,18 @@ help:
 		--constraint constraints.txt --editable '.[offline,dev]'
 	@touch $@
 
+# The tests hold a second backend to the same protocol.
+.venv/jax: .venv/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[jax]'
+	@touch $@
+
 quickstart: .venv/ready
 	$(BIN)/bench run suites/quickstart.toml
 	@$(BIN)/bench show results/quickstart --format markdown > reports/quickstart.md
 	@echo "report:  reports/quickstart.md"
 
-test: .venv/ready
+test: .venv/ready .venv/jax
 	$(BIN)/python -m pytest -m "not gpu"
 
 check: .venv/ready
