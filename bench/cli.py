@@ -115,12 +115,12 @@ def run(
         raise BenchError("; ".join(problems))
     folder = results / loaded.name
     try:
-        with store.writing(folder) as held:
+        with store.writing(folder, settings.names(loaded.folder)) as held:
             complete = _measure(loaded, held, settings)
     except KeyboardInterrupt:  # caught here, because typer would end in silence
         err.print("bench: interrupted; what was measured is kept, the same command goes on")
         raise typer.Exit(130) from None
-    _show(folder, Form.CONSOLE)
+    _show(folder, Form.CONSOLE, {t.key for t in loaded.trials})
     out.print(f"\nresults: {folder}", markup=False)
     raise typer.Exit(0 if complete else 1)
 
@@ -187,7 +187,7 @@ def _measure(suite: "Suite", held: "Store", settings: "Settings") -> bool:
         )
         engine = LocalEngine(setup, seconds)
         try:
-            with LiveReport(out) as live:
+            with LiveReport(out, suite.name) as live:
                 summary = runner.run(suite.trials, held, engine, live)
         finally:
             engine.close()
@@ -196,11 +196,16 @@ def _measure(suite: "Suite", held: "Store", settings: "Settings") -> bool:
     )
 
 
-def _show(folder: Path, form: Form) -> None:
+def _show(folder: Path, form: Form, keys: set[str] | None = None) -> None:
+    """Print the table of a folder, or of these trials in it."""
     from bench.reporting import tables
     from bench.running import store
 
     contents = store.read(folder)
-    sys.stdout.write(tables.document(contents.rows, form.value) + "\n")
+    rows = [r for r in contents.rows if keys is None or r.key in keys]
+    sys.stdout.write(tables.document(rows, form.value) + "\n")
+    if len(rows) < len(contents.rows):
+        others = len(contents.rows) - len(rows)
+        err.print(f"bench: {others} rows of other trials not shown; bench show {folder} has all")
     for problem in contents.problems:
         err.print(f"bench: {problem}", markup=False, soft_wrap=True)

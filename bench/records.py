@@ -190,7 +190,11 @@ class Phase(Record):
 
 
 class Execution(Record):
-    """How a trial runs on the machine. ``deterministic`` costs speed and buys equal reruns."""
+    """How a trial runs on the machine.
+
+    ``deterministic`` costs speed and buys equal reruns: on TensorFlow, and on PyTorch as far as
+    its kernels allow; JAX on a GPU does not heed it.
+    """
 
     batch_size: int = Field(32, ge=1)
     precision: Precision = "auto"
@@ -308,8 +312,8 @@ class PhaseResult(Record):
         trainable_parameters: numbers (not tensors) that trained, the head's included.
         learning_rate: in force at the phase's first step.
         val_accuracy, val_loss: of the weights that the phase ended with, over every val picture.
-        images_per_second: training throughput, median over epochs, the first step of each apart;
-            None where an epoch has too few steps to tell.
+        images_per_second: throughput of the phase's own training steps, median over epochs, the
+            first step of each and a smaller last one apart; None where too few steps are left.
         seconds: wall time, validation included.
     """
 
@@ -331,7 +335,11 @@ class Guard(Record):
 
 
 class TrialResult(Record):
-    """One row of the store. A trial that did not end ``ok`` keeps what it had, and a reason."""
+    """One row of the store. A trial that did not end ``ok`` keeps what it had, and a reason.
+
+    ``seconds`` is its wall time without ``pictures_seconds``, which went into reading, decoding or
+    downloading pictures that later trials find in the cache.
+    """
 
     key: str
     spec: TrialSpec
@@ -340,6 +348,8 @@ class TrialResult(Record):
     reason: str = ""
     started_at: str
     seconds: float
+    pictures_seconds: float = 0.0
+    protocol: int = 1
     phase1: PhaseResult | None = None
     phase2: PhaseResult | None = None
     test_accuracy: float | None = None

@@ -24,6 +24,19 @@ class Settings(Record):
     weights: tuple[Path, ...] = ()
     tfds: Path | None = None
 
+    def names(self, suite: Path) -> dict[str, str]:
+        """What to write in a stored row in place of this machine's folders, longest path first.
+
+        Args:
+            suite: the suite file's folder.
+        """
+        named = {str(suite): "<suite folder>", str(Path.home()): "~"}
+        named |= {str(p): "<BENCH_WEIGHTS_DIR>" for p in self.weights}
+        named[str(self.cache)] = "<BENCH_CACHE_DIR>"
+        if self.tfds:
+            named[str(self.tfds)] = "<TFDS_DATA_DIR>"
+        return {p: named[p] for p in sorted(named, key=len, reverse=True) if len(p) > 1}
+
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Read the three settings. Folders need not exist yet."""

@@ -18,7 +18,7 @@ from typing import Any
 from bench import suite_file
 from bench.data import datasets as dataset_table
 from bench.errors import SuiteError, suggestion
-from bench.records import Backbone, Data, Dataset, Head, Phase, Record, TrialSpec
+from bench.records import Backbone, Data, Dataset, EarlyStopping, Head, Phase, Record, TrialSpec
 from bench.suite_file import BackboneTable, DatasetTable, DataTable, SuiteFile
 from bench.zoo import backbones as backbone_table
 from bench.zoo import heads as head_table
@@ -196,11 +196,14 @@ def _without_unused(spec: TrialSpec) -> TrialSpec:
     if spec.freeze.strategy == "head_only":
         return spec.model_copy(update={"phase2": None, "batch_norm": "frozen"})
     if spec.freeze.strategy == "scratch" and spec.phase1 and spec.phase2:
-        whole = {
+        whole: dict[str, Any] = {
             "epochs": spec.phase1.epochs + spec.phase2.epochs,
             "learning_rate": spec.phase1.learning_rate,
             "optimizer": spec.phase1.optimizer,
         }
+        if spec.phase2.early_stopping:
+            # Val is noisy at the start: keep the best weights, but let every epoch run.
+            whole["early_stopping"] = EarlyStopping(patience=whole["epochs"])
         return spec.model_copy(
             update={
                 "backbone": spec.backbone.model_copy(update={"weights": "random"}),

@@ -63,7 +63,8 @@ def _freeze(value: Any) -> Freeze:
     row = freeze_table.FREEZES[name]
     if not row.valid(amount):
         raise ValueError(f"{name} to have as its amount: {row.amount}")
-    return Freeze(strategy=name, amount=amount)
+    # 1 and 1.0 are one fraction, and must be one trial.
+    return Freeze(strategy=name, amount=float(amount) if name == "top_fraction" else amount)
 
 
 def _augmentation(value: Any) -> Augmentation:

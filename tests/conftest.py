@@ -9,6 +9,7 @@ from bench.records import (
     Backbone,
     Data,
     Dataset,
+    DatasetUsed,
     Epoch,
     Freeze,
     Guard,
@@ -68,6 +69,18 @@ def make_phase(accuracy: float, parameters: int = 12_810, first_epoch: int = 0) 
         images_per_second=300.0,
         seconds=2.5,
     )
+
+
+def make_dataset(fingerprint: str = "f" * 64, **changes: object) -> DatasetUsed:
+    """What a trial on the digits saw."""
+    fields: dict[str, object] = {
+        "fingerprint": fingerprint,
+        "class_names": tuple("0123456789"),
+        "train": 600,
+        "val": 180,
+        "test": 179,
+    }
+    return DatasetUsed.model_validate(fields | changes)
 
 
 def make_result(spec: TrialSpec | None = None, **changes: object) -> TrialResult:

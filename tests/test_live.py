@@ -28,7 +28,11 @@ class Clock:
 
 def _plain() -> tuple[LiveReport, io.StringIO, Clock]:
     text, clock = io.StringIO(), Clock()
-    return LiveReport(Console(file=text, width=40, force_terminal=False), clock), text, clock
+    return (
+        LiveReport(Console(file=text, width=40, force_terminal=False), "small", clock),
+        text,
+        clock,
+    )
 
 
 def test_a_plain_log_of_a_whole_run() -> None:
@@ -43,7 +47,7 @@ def test_a_plain_log_of_a_whole_run() -> None:
         clock.now += 30
         report.trial_ends(make_result(make_spec(seed=1), status="timeout", reason="too slow"))
     assert text.getvalue().splitlines() == [
-        "tensorflow-2.21.0_keras-3.15.1_cpu_float32: 3 trials, 1 measured before",
+        "small: 3 trials, 1 measured before · tensorflow-2.21.0_keras-3.15.1_cpu_float32",
         f"[2/3] {LABEL} · phase 1 epoch 1/3: loss 0.5000 accuracy 0.9000 "
         "val loss 0.6000 accuracy 0.9000",
         f"[2/3] {LABEL} · test 94.0% · guards pass · 5 s · about 1 min 30 s left",
@@ -109,7 +113,7 @@ def test_a_plain_log_holds_no_control_characters_and_no_markup() -> None:
 def test_a_terminal_shows_steps_and_ends_clean() -> None:
     text = io.StringIO()
     console = Console(file=text, width=200, force_terminal=True, color_system=None)
-    with LiveReport(console, Clock()) as report:
+    with LiveReport(console, "small", Clock()) as report:
         report.begins(STACK, 2, 0)
         for seed in range(2):
             report.trial_begins(make_spec(seed=seed))
@@ -127,7 +131,7 @@ def test_a_terminal_shows_steps_and_ends_clean() -> None:
 def test_a_terminal_ends_clean_after_an_exception() -> None:
     text = io.StringIO()
     console = Console(file=text, width=80, force_terminal=True, color_system=None)
-    report = LiveReport(console, Clock())
+    report = LiveReport(console, "small", Clock())
 
     def interrupted() -> None:
         with report:
@@ -143,7 +147,7 @@ def test_a_terminal_ends_clean_after_an_exception() -> None:
 def test_a_long_status_stays_on_one_line_of_a_terminal() -> None:
     text = io.StringIO()
     console = Console(file=text, width=30, force_terminal=True, color_system=None)
-    with LiveReport(console, Clock()) as report:
+    with LiveReport(console, "small", Clock()) as report:
         report.begins(STACK, 1, 0)
         before = text.getvalue().count("\n")
         report.trial_begins(make_spec())

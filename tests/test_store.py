@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import STACK, make_phase, make_result, make_spec
+from conftest import STACK, make_dataset, make_phase, make_result, make_spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import StoreError, StoreLockedError
 from bench.records import Freeze, TrialResult
 from bench.running import store
+from bench.settings import Settings
 
 OTHER = STACK.model_copy(update={"keras_version": "3.16.0"})
 
@@ -600,3 +601,23 @@ def test_a_torn_row_that_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.M
             pass
     with store.writing(tmp_path):
         assert list(store.read(tmp_path).rows) == written
+
+
+def test_no_folder_of_this_machine_gets_into_a_row(tmp_path: Path) -> None:
+    machine = Settings(
+        cache=Path("/data/cache"), weights=(Path("/data/weights"),), tfds=Path("/data/tfds")
+    )
+    names = machine.names(Path("/home/somebody/suites"))
+    dataset = make_dataset(notes=("/data/tfds/x: read from the cache",))
+    row = make_result(
+        status="failed",
+        reason="looked in /data/weights and /home/somebody/suites/a.h5 and /data/cache/images",
+        dataset=dataset,
+    )
+    with store.writing(tmp_path / "r", names) as held:
+        held.append(row, None)
+    (stored,) = store.read(tmp_path / "r").rows
+    assert stored.reason == (
+        "looked in <BENCH_WEIGHTS_DIR> and <suite folder>/a.h5 and <BENCH_CACHE_DIR>/images"
+    )
+    assert stored.dataset.notes == ("<TFDS_DATA_DIR>/x: read from the cache",)

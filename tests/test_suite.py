@@ -165,7 +165,17 @@ def test_scratch_is_one_long_phase_from_random_weights(tmp_path: Path) -> None:
         assert trial.phase2.epochs == 2 + 3
         assert trial.phase2.learning_rate == 1e-3
         assert trial.phase2.optimizer == "sgd", "a rate belongs to its optimizer"
+        assert trial.phase2.early_stopping is None
         assert trial.batch_norm == "train"
+
+
+def test_early_stopping_never_ends_scratch_early_but_keeps_its_best_weights(
+    tmp_path: Path,
+) -> None:
+    text = changed("[execution]", "early_stopping = { patience = 1 }\n\n[execution]")
+    for trial in loaded(tmp_path, text).trials:
+        if trial.freeze.strategy == "scratch":
+            assert trial.phase2.early_stopping.patience == trial.phase2.epochs
 
 
 def test_defaults_are_the_linear_head_and_seed_0(tmp_path: Path) -> None:

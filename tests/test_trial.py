@@ -1,7 +1,9 @@
 """A trial from spec to row: whatever happens becomes a status, and what was measured is kept."""
 
+import dataclasses
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tiny
@@ -79,6 +81,47 @@ def test_a_trial_does_not_depend_on_what_ran_before(place: Workplace) -> None:
     assert [e.loss for e in alone.phase1.epochs] == [e.loss for e in again.phase1.epochs]
 
 
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_the_stacks_precision_is_in_force_in_every_trial(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    """Keras' clear_session, called before each trial, forgets the precision."""
+    stack = place.stack.model_copy(update={"precision": precision})
+    policies: list[str] = []
+
+    def load(*_: object) -> weights.LoadedBackbone:
+        model = tiny.backbone()
+        policies.append(model.get_layer("block1_conv").dtype_policy.name)
+        used = WeightsUsed(source="random", sha256="0" * 64)
+        return weights.LoadedBackbone(model, "minus_one_to_one", used, r"block(\d)_")
+
+    monkeypatch.setattr(trial.weights, "load", load)
+    for _ in range(2):
+        row, _ = run_trial(digits(), dataclasses.replace(place, stack=stack), lambda _: None)
+        assert row.status == "ok", row.reason
+        assert row.failed_guards == ()
+    assert policies == [precision, precision]
+    keras.config.set_dtype_policy("float32")
+
+
+def test_phase_1_outlives_a_phase_2_that_fails(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError("too large")
+
+    steps = protocol.Steps(unfreeze=fail)
+    run = protocol.run
+    monkeypatch.setattr(
+        trial.protocol, "run", lambda *args, **kwargs: run(*args, steps=steps, **kwargs)
+    )
+    row, predictions = run_trial(digits(), place, lambda _: None)
+    assert row.status == "out_of_memory"
+    assert len(row.phase1.epochs) == 2
+    assert row.phase2 is None
+    assert predictions is None
+
+
 def test_auto_resolves_by_the_number_of_train_pictures(place: Workplace) -> None:
     row, _ = run_trial(digits(Freeze(strategy="auto")), place, lambda _: None)
     assert row.freeze_resolved == Freeze(strategy="head_only")
@@ -127,7 +170,7 @@ def test_errors_become_a_status(
     status: str,
     reason: str,
 ) -> None:
-    def run(*_: object) -> protocol.Outcome:
+    def run(*_: object, **__: object) -> protocol.Outcome:
         raise error
 
     monkeypatch.setattr(trial.protocol, "run", run)

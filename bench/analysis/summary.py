@@ -24,11 +24,14 @@ class Group:
         spec: of the lowest seed.
         stack: what ran them.
         rows: every seed's row, whatever its status, by seed.
+        apart: where other seeds of this trial saw other pictures, other weights or another
+            protocol, what these saw; they are not averaged with those.
     """
 
     spec: TrialSpec
     stack: Stack
     rows: tuple[TrialResult, ...]
+    apart: str | None = None
 
     @property
     def finished(self) -> tuple[TrialResult, ...]:
@@ -78,9 +81,29 @@ class Group:
 
 def summarise(rows: Iterable[TrialResult]) -> list[Group]:
     """Group rows by everything but their seed, in the order first met."""
-    groups: dict[tuple[str, str], list[TrialResult]] = {}
+    trials: dict[tuple[str, str], list[TrialResult]] = {}
     for row in rows:
         seedless = row.spec.model_copy(update={"seed": 0}).key
-        groups.setdefault((row.stack.id, seedless), []).append(row)
-    ordered = (sorted(same, key=lambda r: r.spec.seed) for same in groups.values())
-    return [Group(same[0].spec, same[0].stack, tuple(same)) for same in ordered]
+        trials.setdefault((row.stack.id, seedless), []).append(row)
+    return [group for same in trials.values() for group in _groups(same)]
+
+
+def _groups(same: list[TrialResult]) -> list[Group]:
+    """One group, or several where the seeds of a trial did not measure the same thing."""
+    ordered = sorted(same, key=lambda r: r.spec.seed)
+    kinds: dict[str, list[TrialResult]] = {}
+    for row in ordered:
+        if row.status == "ok":
+            kinds.setdefault(_measured_on(row), []).append(row)
+    if len(kinds) < 2:
+        return [Group(ordered[0].spec, ordered[0].stack, tuple(ordered))]
+    next(iter(kinds.values())).extend(r for r in ordered if r.status != "ok")
+    return [Group(r[0].spec, r[0].stack, tuple(r), kind) for kind, r in kinds.items()]
+
+
+def _measured_on(row: TrialResult) -> str:
+    """Pictures, weights and protocol of a row, short; random weights differ by seed anyway."""
+    pictures = row.dataset.fingerprint[:8] if row.dataset else "?"
+    loaded = row.weights and row.spec.backbone.weights != "random"
+    weights = row.weights.sha256[:8] if row.weights and loaded else "random"
+    return f"pictures {pictures}, weights {weights}, protocol {row.protocol}"

@@ -32,7 +32,7 @@ class Contents:
     Attributes:
         class_names: in label order.
         count: pictures that ``examples`` will yield, for progress.
-        signature: changes when the pictures do; equal for equal copies on two machines.
+        signature: changes when the pictures do; for TFDS data equal for equal copies.
         examples: readable once, in an order that never changes.
         problems: what was left out already, and why.
     """

@@ -46,7 +46,7 @@ class FolderSource:
 
     @property
     def identity(self) -> str:
-        """The path as given, so that a carried cache is found where the folder is not."""
+        """The path, so that a carried cache is found where the same path holds no folder."""
         return f"folder:{os.path.normpath(self.folder)}"
 
     @property

@@ -105,7 +105,7 @@ def _from_elsewhere(
     except DamagedEntryError as error:
         entry, damage = None, error
     if entry is not None:
-        note = f"read from the image cache alone: not found in {source.where}"
+        note = "read from the image cache alone: the dataset itself is not on this machine"
         return _images(resolved, entry, (note,))
     try:
         contents = source.open()

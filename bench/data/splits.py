@@ -63,8 +63,8 @@ def split(images: Images, data: Data) -> Split:
     places, notes = _assign(name, pictures, data)
     chosen = {s: np.flatnonzero(places == i) for i, s in enumerate(_SPLITS)}
     _check_sizes(name, chosen, len(pictures.labels))
-    notes += _missing_classes(pictures, chosen)
     chosen = _subsets(name, pictures, chosen, data)
+    notes += _missing_classes(pictures, chosen)
     indices = {s: pictures.index[at] for s, at in chosen.items()}
     return Split(
         train=indices["train"],

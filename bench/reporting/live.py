@@ -19,11 +19,14 @@ class LiveReport:
 
     Args:
         console: where to print; a terminal gets a line that refreshes.
+        suite: name of the suite.
         clock: seconds, for tests.
     """
 
-    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console, self._clock = console, clock
+    def __init__(
+        self, console: Console, suite: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._console, self._suite, self._clock = console, suite, clock
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._trials = self._settled = self._done = 0
         self._label = ""
@@ -43,12 +46,13 @@ class LiveReport:
         """Print the stack and the number of trials."""
         self._trials, self._settled, self._began = trials, settled, self._clock()
         kept = f", {settled} measured before" if settled else ""
-        self._print(f"{stack.id}: {trials} {'trial' if trials == 1 else 'trials'}{kept}")
+        count = "1 trial" if trials == 1 else f"{trials} trials"
+        self._print(f"{self._suite}: {count}{kept} · {stack.id}")
 
     def trial_begins(self, spec: TrialSpec) -> None:
         """Note which trial the coming lines are about."""
         self._label, self._spoke = spec.label, self._clock()
-        self._status(f"{self._position()} {self._label}")
+        self._status(f"{self._suite} {self._position()} {self._label}")
 
     def progress(self, progress: Progress) -> None:
         """Show an epoch when it has ended; in between, the steps."""

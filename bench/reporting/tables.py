@@ -2,13 +2,14 @@
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tabulate import tabulate
 
 from bench.analysis.summary import Group, Spread, summarise
-from bench.records import TrialResult
+from bench.records import Phase, TrialResult
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,20 @@ def _batch_norm(group: Group) -> str | None:
     return group.spec.batch_norm if chosen else None
 
 
+def _augmentation(group: Group) -> str:
+    return ", ".join(f"{a.kind} {a.amount}" for a in group.spec.augmentation) or "none"
+
+
+def _training(phase: Phase | None) -> str | None:
+    """How a phase trains: ``5 x adam 0.001``."""
+    return f"{phase.epochs} x {phase.optimizer} {phase.learning_rate:g}" if phase else None
+
+
+def _phase2(group: Group) -> str | None:
+    """None from scratch, whose one long phase follows from the other trials' two."""
+    return _training(None if group.spec.freeze.strategy == "scratch" else group.spec.phase2)
+
+
 IDENTITY = (
     Column("backbone", lambda g: g.spec.backbone.name),
     Column("dataset", lambda g: g.spec.data.dataset.name),
@@ -106,6 +121,11 @@ WHERE_DIFFERENT = (
     Column("train pictures", train_pictures),
     Column("batch norm", _batch_norm),
     Column("weights", _weights),
+    Column("augmentation", _augmentation),
+    Column("phase 1", lambda g: _training(g.spec.phase1)),
+    Column("phase 2", _phase2),
+    Column("batch", lambda g: g.spec.execution.batch_size),
+    Column("measured on", lambda g: g.apart),
 )
 """The same, shown only where the lines of a table differ in it."""
 
@@ -216,22 +236,53 @@ def _latex_symbols(table: str) -> str:
     return table
 
 
+NOTES_KEPT = 30
+
+
 def notes(rows: Sequence[TrialResult]) -> list[str]:
-    """What a reader must know about these numbers: caveats, random weights, failures, guards."""
-    found: dict[str, None] = {}
+    """What a reader must know about these numbers: doubts, caveats, failures, guards."""
+    found = [*_sampling(rows), *_failures(rows), *_caveats(rows)]
+    kept = list(dict.fromkeys(found))
+    more = len(kept) - NOTES_KEPT
+    return kept if more <= 0 else [*kept[:NOTES_KEPT], f"and {more} more notes"]
+
+
+def _caveats(rows: Sequence[TrialResult]) -> Iterator[str]:
     for row in rows:
-        name = row.spec.data.dataset.name
-        for caveat in row.dataset.caveats if row.dataset else ():
-            found[f"{name}: {caveat}"] = None
-        if row.spec.backbone.weights == "random" and row.spec.freeze.strategy != "scratch":
-            found[f"{row.spec.backbone.name}: random weights, accuracy is meaningless"] = None
+        for remark in (*row.dataset.caveats, *row.dataset.notes) if row.dataset else ():
+            yield f"{row.spec.data.dataset.name}: {remark}"
+    for row in rows:
+        random = row.spec.backbone.weights == "random"
+        if random and row.spec.freeze.strategy != "scratch":
+            yield f"{row.spec.backbone.name}: random weights, accuracy is meaningless"
+        elif row.weights and row.weights.source.startswith("package"):
+            yield f"{row.spec.backbone.name}: weights from {row.weights.source}"
+
+
+def _sampling(rows: Sequence[TrialResult]) -> Iterator[str]:
+    """The doubt that the spread over seeds leaves out: all of them share the test pictures."""
+    best: dict[tuple[str, int], float] = {}
+    for row in rows:
+        if row.dataset and row.test_accuracy is not None:
+            test = (row.spec.data.dataset.name, row.dataset.test)
+            best[test] = max(best.get(test, 0.0), row.test_accuracy)
+    for (name, pictures), accuracy in best.items():
+        # One picture more or less, so that 100% right does not read as certainty.
+        likely = min(accuracy, 1 - 1 / (pictures + 1))
+        error = 100 * math.sqrt(likely * (1 - likely) / pictures)
+        yield (
+            f"{name}: {pictures:,} test pictures; the standard error of their sampling is "
+            f"{error:.1f} points at {100 * accuracy:.0f}%, and ± over seeds leaves it out"
+        )
+
+
+def _failures(rows: Sequence[TrialResult]) -> Iterator[str]:
     for row in rows:
         if row.status != "ok":
-            found[f"{row.spec.label}: {row.status}: {row.reason}"] = None
+            yield f"{row.spec.label}: {row.status}: {row.reason}"
         for guard in row.guards:
             if guard.passed is False:
-                found[f"{row.spec.label}: guard {guard.name} failed: {guard.evidence}"] = None
-    return list(found)
+                yield f"{row.spec.label}: guard {guard.name} failed: {guard.evidence}"
 
 
 NOTE_STARTS: Mapping[str, str] = {"console": "  ", "markdown": "* ", "latex": "% "}

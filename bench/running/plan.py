@@ -38,5 +38,5 @@ def problems(suite: Suite, settings: Settings) -> list[str]:
 
 
 def _locate_folder(dataset: Dataset, base: Path) -> None:
-    if dataset.folder and not (base / dataset.folder).is_dir():
+    if dataset.folder and not (base / Path(dataset.folder).expanduser()).is_dir():
         raise DatasetError(f"dataset {dataset.name!r}: folder {dataset.folder!r} is not there")

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,9 +108,10 @@ def _short(error: ValueError) -> str:
 class Store:
     """A suite's results folder, held for writing. Use `writing` to get one."""
 
-    def __init__(self, folder: Path, notes: list[str]) -> None:
+    def __init__(self, folder: Path, notes: list[str], names: Mapping[str, str]) -> None:
         self.folder = folder
         self.notes = notes
+        self._names = names
 
     def settled(self, stack: Stack) -> dict[str, TrialResult]:
         """Rows under this stack that a rerun need not measure again, by key."""
@@ -150,6 +151,7 @@ class Store:
             StoreError: it could not be written.
         """
         folder = self.folder / row.stack.id
+        row = self._without_folders(row)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if predictions is not None:
@@ -164,10 +166,28 @@ class Store:
             raise StoreError(f"{folder}: a result could not be written: {error}") from error
         return row
 
+    def _without_folders(self, row: TrialResult) -> TrialResult:
+        """Rows are passed on and published: messages in them name no folder of this machine."""
+
+        def named(text: str) -> str:
+            for path, name in self._names.items():
+                text = text.replace(path, name)
+            return text
+
+        changes: dict[str, object] = {"reason": named(row.reason)}
+        if row.dataset:
+            notes = tuple(map(named, row.dataset.notes))
+            changes["dataset"] = row.dataset.model_copy(update={"notes": notes})
+        return row.model_copy(update=changes)
+
 
 @contextmanager
-def writing(folder: Path) -> Iterator[Store]:
+def writing(folder: Path, names: Mapping[str, str] | None = None) -> Iterator[Store]:
     """Hold a suite's results folder for writing; mends what a kill may have left.
+
+    Args:
+        folder: of the suite's results.
+        names: what to write in rows in place of folders of this machine (`Settings.names`).
 
     Raises:
         StoreLockedError: another run holds it.
@@ -186,7 +206,8 @@ def writing(folder: Path) -> Iterator[Store]:
     try:
         for left_over in folder.glob(SCRATCH + "*"):
             shutil.rmtree(left_over, ignore_errors=True)
-        yield Store(folder, list(_mended(sorted(folder.glob(f"*/{TRIALS}")))))
+        notes = list(_mended(sorted(folder.glob(f"*/{TRIALS}"))))
+        yield Store(folder, notes, names or {})
     finally:
         lock.release()
 

@@ -114,7 +114,13 @@ class Outcome:
     guards: tuple[Guard, ...]
 
 
-def run(spec: TrialSpec, given: Ingredients, report: Report, steps: Steps = Steps()) -> Outcome:
+def run(
+    spec: TrialSpec,
+    given: Ingredients,
+    report: Report,
+    steps: Steps = Steps(),
+    keep: Callable[[dict[str, PhaseResult]], None] = lambda _: None,
+) -> Outcome:
     """Run both phases of a trial and look at test once.
 
     Args:
@@ -122,6 +128,7 @@ def run(spec: TrialSpec, given: Ingredients, report: Report, steps: Steps = Step
         given: backbone and pictures.
         report: told of every epoch.
         steps: the protocol's steps; replaced only to break it on purpose.
+        keep: given each phase as it ends, so that phase 1 outlives a phase 2 that fails.
     """
     weights = freezing.inventory(given.backbone)
     layers = freezing.BackboneLayers(
@@ -149,6 +156,7 @@ def run(spec: TrialSpec, given: Ingredients, report: Report, steps: Steps = Step
         plan = plan_phase("phase 1", spec.phase1, trial, weights, len(layers.names), "frozen")
         phase1, scores, checks = fit_phase(plan, spec.phase1, spec.head, trial, given, 0, report)
         found += checks
+        keep({"phase1": phase1})
 
     if spec.phase2 and _finite(found):
         steps.unfreeze(trial, start, spec.batch_norm)
@@ -157,6 +165,7 @@ def run(spec: TrialSpec, given: Ingredients, report: Report, steps: Steps = Step
         done, before = (len(phase1.epochs) if phase1 else 0), scores
         phase2, scores, checks = fit_phase(plan, spec.phase2, spec.head, trial, given, done, report)
         found += checks
+        keep({"phase2": phase2})
         if before is not None and _finite(checks):
             found.append(guards.no_cliff(before, scores))
 

@@ -15,7 +15,7 @@ Report = Callable[[Progress], None]
 
 REPORT_SECONDS = 1.0
 TIMED_STEPS = 3
-"""Fewest steps after the first for an epoch's throughput to mean anything."""
+"""Fewest whole steps after the first for an epoch's throughput to mean anything."""
 
 
 class Recorder(keras.callbacks.Callback):
@@ -35,7 +35,7 @@ class Recorder(keras.callbacks.Callback):
         self.epochs: list[Epoch] = []
         self.first_rate = math.nan
         self._rate = math.nan
-        self._epoch = self._steps = 0
+        self._epoch = self._steps = self._timed = 0
         self._began = self._timed_from = self._trained = self._reported = 0.0
 
     @property
@@ -51,7 +51,7 @@ class Recorder(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Shuffle the pictures and start the epoch's clock."""
         self.train.start_epoch(epoch)
-        self._epoch, self._steps = epoch, 0
+        self._epoch, self._steps, self._timed = epoch, 0, 0
         self._rate = self._current_rate()
         self._began = self._reported = time.perf_counter()
 
@@ -59,9 +59,10 @@ class Recorder(keras.callbacks.Callback):
         """Time the step, and report about once a second."""
         now = time.perf_counter()
         self._steps += 1
-        self._trained = now
         if self._steps == 1:
             self._timed_from = now
+        elif self._steps * self.train.batch_size <= len(self.train.indices):
+            self._trained, self._timed = now, self._timed + 1
         if now - self._reported > REPORT_SECONDS:
             self._reported = now
             self.report(self._progress(None))
@@ -85,11 +86,10 @@ class Recorder(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _throughput(self) -> float | None:
-        timed = self._steps - 1
-        if timed < TIMED_STEPS:
+        """Of whole batches after the first; a smaller last one may have to be compiled anew."""
+        if self._timed < TIMED_STEPS:
             return None
-        pictures = len(self.train.indices) - self.train.batch_size
-        return pictures / (self._trained - self._timed_from)
+        return self._timed * self.train.batch_size / (self._trained - self._timed_from)
 
     def _current_rate(self) -> float:
         return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))

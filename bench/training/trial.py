@@ -11,7 +11,16 @@ import keras
 
 from bench.data import images, splits
 from bench.errors import BenchError, ImpossibleTrialError
-from bench.records import DatasetUsed, Environment, Progress, Stack, Status, TrialResult, TrialSpec
+from bench.records import (
+    PROTOCOL_VERSION,
+    DatasetUsed,
+    Environment,
+    Progress,
+    Stack,
+    Status,
+    TrialResult,
+    TrialSpec,
+)
 from bench.settings import Settings
 from bench.training import execution, protocol
 from bench.training.batches import Batches
@@ -58,6 +67,7 @@ def run_trial(
         "environment": place.environment,
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "execution_mode": execution.mode(),
+        "protocol": PROTOCOL_VERSION,
     }
     predictions = None
     try:
@@ -70,7 +80,7 @@ def run_trial(
     except Exception as error:
         status = "out_of_memory" if execution.is_out_of_memory(error) else "failed"
         reason = _last_words(error)
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - began - row.get("pictures_seconds", 0.0)
     return TrialResult(**row, status=status, reason=reason, seconds=seconds), predictions
 
 
@@ -79,6 +89,7 @@ def _measure(
 ) -> Predictions | None:
     """Fill the row as far as the trial gets."""
     keras.backend.clear_session()
+    keras.config.set_dtype_policy(place.stack.precision)  # which clear_session has just forgotten
     given, used, tested = _ingredients(spec, place, report, row)
     resolved = freezing.resolve(spec.freeze, used.train)
     row["freeze_resolved"] = resolved
@@ -86,10 +97,8 @@ def _measure(
     if resolved.strategy == "head_only":
         changes["phase2"] = None  # type: ignore[assignment]
     keras.utils.set_random_seed(spec.seed)  # the head's start, however the backbone was built
-    outcome = protocol.run(spec.model_copy(update=changes), given, report)
+    outcome = protocol.run(spec.model_copy(update=changes), given, report, keep=row.update)
     row |= {
-        "phase1": outcome.phase1,
-        "phase2": outcome.phase2,
         "guards": outcome.guards,
         "total_parameters": outcome.model.count_params(),
     }
@@ -104,13 +113,16 @@ def _ingredients(
 ) -> tuple[protocol.Ingredients, DatasetUsed, list[str]]:
     dataset = spec.data.dataset
     if dataset.folder:
-        dataset = dataset.model_copy(update={"folder": str(place.folder / dataset.folder)})
+        folder = place.folder / Path(dataset.folder).expanduser()
+        dataset = dataset.model_copy(update={"folder": str(folder)})
+    began = time.perf_counter()
     pictures = images.open_images(
         dataset,
         spec.data.image_size,
         place.settings,
         lambda done, total: report(Progress(stage="images", step=done, steps=total)),
     )
+    row["pictures_seconds"] = time.perf_counter() - began
     split = splits.split(pictures, spec.data)
     used = row["dataset"] = splits.describe(pictures, split)
     classes = len(used.class_names)

@@ -273,6 +273,7 @@ def _from_keras_file(path: Path, image_size: int, random: bool) -> tuple[Any, st
     with _blaming(f"{path.name} cannot be built for pictures of {image_size} px"):
         model = _rebuild(stored, image_size)
         if random:
+            _copy_constants(stored, model)
             return model, "random"
         model.load_weights(path)
     if fingerprint(model) != fingerprint(stored):
@@ -280,6 +281,16 @@ def _from_keras_file(path: Path, image_size: int, random: bool) -> tuple[Any, st
             f"{path.name}: its weights changed while it was fixed to {image_size} px"
         )
     return model, f"file {path.name}"
+
+
+def _copy_constants(stored: Any, model: Any) -> None:
+    """Normalization's mean and variance are the preprocessing's, not something to learn."""
+    import keras
+
+    for layer in stored.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            model.get_layer(layer.name).set_weights(layer.get_weights())
+            model.get_layer(layer.name).finalize_state()
 
 
 def _check_backbone(name: str, model: Any, image_size: int) -> None:
