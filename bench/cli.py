@@ -41,6 +41,7 @@ class Kind(StrEnum):
     DATASETS = "datasets"
     FREEZES = "freezes"
     HEADS = "heads"
+    AUGMENTATIONS = "augmentations"
     SUITES = "suites"
 
 
@@ -79,7 +80,7 @@ def _options(
 
 @app.command("list")
 def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
-    """List backbones, datasets, freeze strategies, heads or suites."""
+    """List backbones, datasets, freeze strategies, heads, augmentations or suites."""
     from bench.reporting import listings
 
     out.print(listings.listing(kind.value, SUITES), soft_wrap=True, markup=False)
@@ -88,7 +89,9 @@ def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
 @app.command()
 def run(
     suite: Annotated[str, typer.Argument(help="A suite file, or its name under suites/.")],
-    smoke: Annotated[bool, typer.Option("--smoke", help="Its tiny [smoke] version.")] = False,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Its tiny version, by its smoke table.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the trials only.")] = False,
     only: Annotated[
         list[str] | None,
@@ -154,10 +157,9 @@ def cache(
 
 def _suite_path(suite: str) -> Path:
     """The path given, or the file of that name under suites/."""
-    path = Path(suite)
-    if path.suffix or path.is_file():
-        return path
-    return SUITES / f"{suite}.toml"
+    path, named = Path(suite), SUITES / f"{suite}.toml"
+    is_path = path.suffix or path.is_file() or (path.is_dir() and not named.exists())
+    return path if is_path else named
 
 
 def _print_trials(trials: "tuple[TrialSpec, ...]", problems: list[str]) -> None:

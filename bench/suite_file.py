@@ -54,7 +54,8 @@ def _single_key(value: Any, what: str) -> tuple[str, Any]:
 def _known(kind: str, name: str, known: Iterable[str]) -> None:
     names = list(known)
     if name not in names:
-        raise ValueError(f"a {kind} that exists; {suggestion(name, names)}")
+        article = "an" if kind[0] in "aeiou" else "a"
+        raise ValueError(f"{article} {kind} that exists; {suggestion(name, names)}")
 
 
 def _freeze(value: Any) -> Freeze:

@@ -8,6 +8,7 @@ import pytest
 from bench.data.datasets import DATASETS
 from bench.data.images import CacheEntry
 from bench.reporting.listings import cache_listing, listing, size
+from bench.zoo.augmentation import AUGMENTATIONS
 from bench.zoo.backbones import BACKBONES
 from bench.zoo.freezing import FREEZES
 from bench.zoo.heads import HEADS
@@ -17,7 +18,13 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.parametrize(
     ("kind", "names"),
-    [("backbones", BACKBONES), ("datasets", DATASETS), ("freezes", FREEZES), ("heads", HEADS)],
+    [
+        ("backbones", BACKBONES),
+        ("datasets", DATASETS),
+        ("freezes", FREEZES),
+        ("heads", HEADS),
+        ("augmentations", AUGMENTATIONS),
+    ],
 )
 def test_every_row_is_listed_once(kind: str, names: dict[str, object]) -> None:
     lines = listing(kind, ROOT / "suites").splitlines()

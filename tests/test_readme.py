@@ -33,6 +33,18 @@ def test_the_suite_in_the_readme_loads(tmp_path: Path) -> None:
     assert len(suite.load(file, smoke=True).trials) == 2 * 5 * 3
 
 
+def test_the_tables_of_ones_own_in_the_readme_load(tmp_path: Path) -> None:
+    suite_text, own = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    file = tmp_path / "pets.toml"
+    used = suite_text.replace('heads = ["dropout"]', 'heads = ["wide"]')
+    used = used.replace('datasets = ["pets"]', 'datasets = ["flowers102"]')
+    used = used.replace('["MobileNetV2", ', '["EfficientNetLite0", ')
+    file.write_text(used + own, encoding="utf-8")
+    trial = suite.load(file).trials[0]
+    assert (trial.backbone.preprocessing, trial.head.loss) == ("raw", "one_hot")
+    assert trial.data.dataset.tfds == "oxford_flowers102"
+
+
 def test_the_mistake_in_the_readme_is_reported_as_it_says(tmp_path: Path) -> None:
     text = re.search(r"```toml\n(.*?)```", README, re.DOTALL)
     assert text is not None

@@ -301,5 +301,5 @@ def test_description_for_a_result_row() -> None:
     assert used.fingerprint == done.fingerprint
     assert used.caveats == ("Made up.",)
     assert used.notes[0] == "carried"
-    assert used.notes[1] == "0.jpg: the file is empty"
+    assert used.notes[1] == "left out: 0.jpg: the file is empty"
     assert used.notes[-1] == "and 30 more that were left out"

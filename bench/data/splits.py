@@ -77,7 +77,7 @@ def split(images: Images, data: Data) -> Split:
 
 def describe(images: Images, split: Split) -> DatasetUsed:
     """The part of a result row about its dataset; long lists of problems are cut short."""
-    problems = images.problems[:_LINES_KEPT]
+    problems = tuple(f"left out: {p}" for p in images.problems[:_LINES_KEPT])
     more = len(images.problems) - len(problems)
     cut = (f"and {more} more that were left out",) if more else ()
     return DatasetUsed(

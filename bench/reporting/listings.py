@@ -10,18 +10,20 @@ from bench.data.datasets import DATASETS
 from bench.data.images import CacheEntry
 from bench.errors import BenchError
 from bench.suite import load
+from bench.zoo.augmentation import AUGMENTATIONS
 from bench.zoo.backbones import BACKBONES
 from bench.zoo.freezing import FREEZES
 from bench.zoo.heads import HEADS, describe
 
 
 def listing(kind: str, suites: Path) -> str:
-    """The table of ``backbones``, ``datasets``, ``freezes``, ``heads`` or ``suites``."""
+    """The table of one kind: ``backbones``, ``datasets``, ``freezes``, ``heads`` and so on."""
     tables: Mapping[str, Callable[[], str]] = {
         "backbones": _backbones,
         "datasets": _datasets,
         "freezes": _freezes,
         "heads": _heads,
+        "augmentations": _augmentations,
         "suites": lambda: _suites(suites),
     }
     return tables[kind]()
@@ -71,6 +73,10 @@ def _freezes() -> str:
 
 def _heads() -> str:
     return _table(["head", "layers"], [[h.name, describe(h)] for h in HEADS.values()])
+
+
+def _augmentations() -> str:
+    return _table(["augmentation", "amount"], [[r.name, r.amount] for r in AUGMENTATIONS.values()])
 
 
 def _suites(folder: Path) -> str:
