@@ -97,6 +97,9 @@ def run(
         list[str] | None,
         typer.Option(help="Only trials whose label holds this text; may be given again."),
     ] = None,
+    literal: Annotated[
+        bool, typer.Option("--literal", help="Share nothing: each trial step by step.")
+    ] = False,
     results: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
 ) -> None:
     """Run a suite; the same command continues one that was stopped."""
@@ -119,7 +122,7 @@ def run(
     folder = results / loaded.name
     try:
         with store.writing(folder, settings.names(loaded.folder)) as held:
-            complete = _measure(loaded, held, settings)
+            complete = _measure(loaded, held, settings, literal)
     except KeyboardInterrupt:  # caught here, because typer would end in silence
         err.print("bench: interrupted; what was measured is kept, the same command goes on")
         raise typer.Exit(130) from None
@@ -139,20 +142,25 @@ def show(
 
 @app.command()
 def cache(
-    clear: Annotated[bool, typer.Option("--clear", help="Delete all of it.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Delete what would be shown.")] = False,
+    kind: Annotated[
+        str | None, typer.Option(help="Only these: images, activations, heads or modes.")
+    ] = None,
 ) -> None:
-    """Show, or clear, the cache of decoded pictures."""
-    from bench.data import images
+    """Show, or clear, the cache of decoded pictures and other intermediate work."""
+    from bench import cache as caches
     from bench.reporting import listings
     from bench.settings import Settings
 
     settings = Settings.from_environment()
+    kinds, folder = ([kind], settings.cache / kind) if kind else (None, settings.cache)
     if clear:
-        freed = images.clear_cache(settings)
-        out.print(f"{settings.cache}: {listings.size(freed)} freed", markup=False)
+        freed = caches.clear(settings, kinds)
+        out.print(f"{folder}: {listings.size(freed)} freed", markup=False, soft_wrap=True)
         return
-    entries = images.cache_entries(settings)
-    out.print(listings.cache_listing(settings.cache, entries), soft_wrap=True, markup=False)
+    entries = caches.entries(settings, kinds)
+    cap = None if kind else settings.cache_bytes
+    out.print(listings.cache_listing(folder, entries, cap), soft_wrap=True, markup=False)
 
 
 def _suite_path(suite: str) -> Path:
@@ -170,7 +178,7 @@ def _print_trials(trials: "tuple[TrialSpec, ...]", problems: list[str]) -> None:
         err.print(f"bench: would stop here: {problem}", markup=False, soft_wrap=True)
 
 
-def _measure(suite: "Suite", held: "Store", settings: "Settings") -> bool:
+def _measure(suite: "Suite", held: "Store", settings: "Settings", literal: bool) -> bool:
     """Run the suite into a held store; whether every trial has a result and passed its guards."""
     from bench.reporting.live import LiveReport
     from bench.running import runner
@@ -186,6 +194,9 @@ def _measure(suite: "Suite", held: "Store", settings: "Settings") -> bool:
             folder=suite.folder,
             scratch=scratch.absolute(),
             execution=suite.trials[0].execution,
+            trials=suite.trials,
+            literal=literal,
+            frontier_gib=suite.frontier_gib,
         )
         engine = LocalEngine(setup, seconds)
         try:

@@ -6,7 +6,7 @@
     |- ImpossibleTrialError parts of a trial that cannot go together; the trial is skipped
     |- DatasetError         a dataset cannot be read, or cannot be split as asked
     |- WeightsError         a backbone's weights are absent or do not fit
-    |- CacheError           the image cache cannot be read or written
+    |- CacheError           the cache cannot be read or written
     |- StoreError           a results folder cannot be read or written
     |  `- StoreLockedError  another run is writing to it
     `- WorkerError          a worker process could not start at all
@@ -65,7 +65,7 @@ class WeightsError(BenchError):
 
 
 class CacheError(BenchError):
-    """The cache of decoded images cannot be read or written."""
+    """The cache of pictures and other intermediate work cannot be read or written."""
 
 
 class StoreError(BenchError):

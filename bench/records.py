@@ -11,7 +11,7 @@ later gets the default that means "as before", and every row measured before kee
 import hashlib
 import json
 import re
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -27,6 +27,15 @@ with the ImageNet mean and deviation."""
 BatchNorm = Literal["frozen", "affine", "train"]
 """BatchNormalization in phase 2: ``frozen`` nothing of it trains, ``affine`` scale and shift train
 while the statistics stay, ``train`` statistics move too (and the backbone is in training mode)."""
+
+Views = Annotated[int, Field(ge=1)] | Literal["per-epoch", "per-seed"]
+"""Augmented views of the train pictures. ``per-epoch``: epoch e of every seed and strategy sees the
+same view e, so that comparisons are less noisy and the work is shared, while augmentation's own
+randomness stays out of the spread over seeds. A number n: only n of those, epoch e sees view e mod
+n. ``per-seed``: each seed has views of its own."""
+
+Way = Literal["literal", "shared"]
+"""How a trial was computed: step by step, or with work shared between trials."""
 
 Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 Status = Literal["ok", "failed", "out_of_memory", "timeout", "diverged", "skipped"]
@@ -204,8 +213,8 @@ class Execution(Record):
 class TrialSpec(Record):
     """Everything that decides what one trial measures; its key is a hash of this and no more.
 
-    ``phase1`` is None for a trial from scratch, ``phase2`` is None for a head alone: a spec holds
-    nothing that its trial does not use.
+    ``phase1`` is None for a trial from scratch, ``phase2`` is None for a head alone, ``views`` says
+    something only where there is augmentation: a spec holds nothing that its trial does not use.
     """
 
     backbone: Backbone
@@ -215,6 +224,7 @@ class TrialSpec(Record):
     phase1: Phase | None
     phase2: Phase | None
     augmentation: tuple[Augmentation, ...] = ()
+    views: Views = "per-seed"
     batch_norm: BatchNorm = "frozen"
     execution: Execution = Execution()
     seed: int = Field(0, ge=0)
@@ -313,8 +323,12 @@ class PhaseResult(Record):
         learning_rate: in force at the phase's first step.
         val_accuracy, val_loss: of the weights that the phase ended with, over every val picture.
         images_per_second: throughput of the phase's own training steps, median over epochs, the
-            first step of each and a smaller last one apart; None where too few steps are left.
+            first step of each and a smaller last one apart; None where too few steps are left, and
+            where work was shared: it is the stock model's or nobody's.
         seconds: wall time, validation included.
+        input_wait: share of its training time (0 to 1) that it waited for pictures.
+        execution: ``graph``, ``xla`` or ``eager``, and how that was decided; empty where the phase
+            is from before this was recorded.
     """
 
     epochs: tuple[Epoch, ...]
@@ -324,6 +338,8 @@ class PhaseResult(Record):
     val_loss: float
     images_per_second: float | None
     seconds: float
+    input_wait: float | None = None
+    execution: str = ""
 
 
 class Guard(Record):
@@ -338,7 +354,9 @@ class TrialResult(Record):
     """One row of the store. A trial that did not end ``ok`` keeps what it had, and a reason.
 
     ``seconds`` is its wall time without ``pictures_seconds``, which went into reading, decoding or
-    downloading pictures that later trials find in the cache.
+    downloading pictures that later trials find in the cache. Work that trials share counts in the
+    trial that did it; ``way`` says whether this one took part, ``rewrites`` what was done to the
+    backbone's operations to the same effect.
     """
 
     key: str
@@ -360,6 +378,8 @@ class TrialResult(Record):
     weights: WeightsUsed | None = None
     dataset: DatasetUsed | None = None
     execution_mode: str = ""
+    way: Way = "literal"
+    rewrites: str = ""
     environment: Environment | None = None
     predictions: str | None = None
 
@@ -381,7 +401,7 @@ class Progress(Record):
     """What a running trial says of itself.
 
     Attributes:
-        stage: ``images``, ``weights``, ``phase 1``, ``phase 2`` or ``test``.
+        stage: ``images``, ``weights``, ``activations``, ``phase 1``, ``phase 2`` or ``test``.
         epoch, epochs: from 1; both 0 outside the phases. Phase 2 goes on counting from phase 1.
         step, steps: training steps done in this epoch, or pictures decoded.
         epoch_done: what the epoch measured, once it has ended.

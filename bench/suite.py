@@ -33,6 +33,7 @@ class Suite(Record):
         folder: the suite file's folder; relative paths inside the suite start there.
         trials: in the order they run, distinct.
         trial_minutes: wall time after which a trial is stopped, None for no limit.
+        frontier_gib: room for the tensors that phase 2 trains from; larger ones are recomputed.
         warnings: what is valid but unusual.
     """
 
@@ -41,6 +42,7 @@ class Suite(Record):
     folder: Path
     trials: tuple[TrialSpec, ...]
     trial_minutes: float | None = None
+    frontier_gib: float = 8.0
     warnings: tuple[str, ...] = ()
 
 
@@ -73,6 +75,7 @@ def load(path: Path, *, smoke: bool = False) -> Suite:
         folder=path.absolute().parent,
         trials=tuple(dict.fromkeys(_trials(parsed))),
         trial_minutes=parsed.limits.trial_minutes,
+        frontier_gib=parsed.limits.frontier_gib,
         warnings=tuple(_warnings(parsed)),
     )
 
@@ -183,6 +186,7 @@ def _trials(parsed: SuiteFile) -> list[TrialSpec]:
                 phase1=Phase(**_fields(parsed.phase1, Phase)),
                 phase2=Phase(**_fields(parsed.phase2, Phase)),
                 augmentation=parsed.data.augmentation,
+                **({"views": parsed.data.views} if parsed.data.augmentation else {}),
                 batch_norm=parsed.phase2.batch_norm,
                 execution=parsed.execution,
                 seed=seed,

@@ -26,6 +26,7 @@ from bench.records import (
     Preprocessing,
     Record,
     Splits,
+    Views,
 )
 from bench.zoo import augmentation as augmentation_table
 from bench.zoo import freezing as freeze_table
@@ -75,6 +76,13 @@ def _augmentation(value: Any) -> Augmentation:
     if amount is None or not row.accepts(amount):
         raise ValueError(f"{name} to have as its amount: {row.amount}")
     return Augmentation(kind=name, amount=amount)
+
+
+def _views(value: Any) -> Any:
+    count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    if not count and value not in ("per-epoch", "per-seed"):
+        raise ValueError('"per-epoch", "per-seed", or a number of views, 1 or more')
+    return value
 
 
 def _optimizer(value: Any) -> Any:
@@ -147,6 +155,7 @@ class DataTable(Record):
     val_examples: int | None = Field(None, ge=2)
     test_examples: int | None = Field(None, ge=2)
     augmentation: tuple[Annotated[Augmentation, BeforeValidator(_augmentation)], ...] = ()
+    views: Annotated[Views, BeforeValidator(_views)] = "per-epoch"
 
     @model_validator(mode="after")
     def _one_subset(self) -> Self:
@@ -159,6 +168,7 @@ class LimitsTable(Record):
     """``[limits]``."""
 
     trial_minutes: float | None = Field(None, gt=0, allow_inf_nan=False)
+    frontier_gib: float = Field(8.0, ge=0, allow_inf_nan=False)
 
 
 class MatrixTable(Record):

@@ -18,6 +18,7 @@ LAYERS = (
     ("training", "measuring"),
     ("suite", "suite_file"),
     ("zoo", "data"),
+    ("cache",),
     ("records", "errors", "settings"),
 )
 DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}
@@ -27,6 +28,7 @@ NEIGHBOURS = {
     ("__main__", "cli"),
     ("suite", "suite_file"),
     ("settings", "records"),
+    ("settings", "errors"),
 }
 # Though the layer is a lower one: a report is made on a laptop from results/ alone.
 NEVER = {

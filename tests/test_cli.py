@@ -13,12 +13,13 @@ import pandas as pd
 import pytest
 from conftest import STACK, make_result, make_spec
 
-from bench import __version__, cli
+from bench import __version__, cache, cli
 from bench.errors import WorkerError
 from bench.records import Freeze, Guard, TrialResult
 from bench.running import isolation
 from bench.running.messages import Finished
 from bench.running.store import writing
+from bench.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -58,7 +59,7 @@ def bench(
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "80")
-    for name in ("BENCH_WEIGHTS_DIR", "TFDS_DATA_DIR", "FORCE_COLOR"):
+    for name in ("BENCH_WEIGHTS_DIR", "TFDS_DATA_DIR", "BENCH_CACHE_GIB", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("signal.signal", lambda *_: None)
 
@@ -180,6 +181,35 @@ def test_wrong_usage_is_exit_code_2(bench: Bench, words: list[str], said: str) -
 def test_cache_shows_and_clears(bench: Bench, tmp_path: Path) -> None:
     assert bench("cache").out == f"{tmp_path / 'cache'}: empty\n"
     assert bench("cache", "--clear").out == f"{tmp_path / 'cache'}: 0 B freed\n"
+
+
+def test_cache_of_one_kind(bench: Bench, tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    for kind in ("heads", "modes"):
+        with cache.building(Settings(cache=folder), kind, {"n": 1}, f"some {kind}") as writer:
+            assert writer is not None
+            writer.put("x", [1.0])
+    listed = bench("cache").out.splitlines()
+    assert [line.split()[0] for line in listed[2:-1]] == ["heads", "modes"]
+    assert listed[-1].startswith(f"{folder}: ")
+    assert listed[-1].endswith(" of at most 20 GiB")
+    of_heads = bench("cache", "--kind", "heads").out
+    assert "some heads" in of_heads
+    assert "modes" not in of_heads
+    assert bench("cache", "--clear", "--kind", "heads").out.startswith(f"{folder / 'heads'}: ")
+    assert bench("cache", "--kind", "heads").out == f"{folder / 'heads'}: empty\n"
+    assert "some modes" in bench("cache").out
+
+
+def test_cache_of_an_unknown_kind(bench: Bench) -> None:
+    said = refused(bench("cache", "--kind", "head"))
+    assert said == "bench: unknown kind of cache entry 'head': did you mean heads?"
+
+
+def test_a_wrong_cap(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_CACHE_GIB", "much")
+    said = refused(bench("cache"))
+    assert "BENCH_CACHE_GIB = 'much': expected a positive number of GiB" in said
 
 
 # ----------------------------------------------------------------------------------- dry runs

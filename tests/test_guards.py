@@ -79,7 +79,7 @@ def without_dropout() -> keras.Model:
 
 
 def test_the_protocol_passes_every_guard() -> None:
-    outcome = protocol.run(tiny.spec(), tiny.ingredients(tiny.spec()), lambda _: None)
+    outcome = tiny.run(tiny.spec())
     assert {g.name for g in outcome.guards} == EVERY_GUARD
     assert all(g.passed for g in outcome.guards), [g for g in outcome.guards if not g.passed]
 
@@ -87,7 +87,7 @@ def test_the_protocol_passes_every_guard() -> None:
 @pytest.mark.parametrize("batch_norm", ["frozen", "affine", "train"])
 def test_every_batch_norm_mode_passes(batch_norm: BatchNorm) -> None:
     spec = tiny.spec(batch_norm=batch_norm)
-    outcome = protocol.run(spec, tiny.ingredients(spec), lambda _: None)
+    outcome = tiny.run(spec)
     assert failing(outcome) == set()
 
 
@@ -109,14 +109,14 @@ def test_every_batch_norm_mode_passes(batch_norm: BatchNorm) -> None:
 )
 def test_one_mistake_fails_one_guard(steps: Steps, guard: str) -> None:
     spec = tiny.spec()
-    outcome = protocol.run(spec, tiny.ingredients(spec), lambda _: None, steps)
+    outcome = tiny.run(spec, steps=steps)
     assert failing(outcome) == {guard}
 
 
 def test_batch_norm_in_training_mode_fails_its_guard() -> None:
     spec = tiny.spec(Freeze(strategy="last_layers", amount=6), batch_norm="affine")
     given = tiny.ingredients(spec, without_dropout())
-    outcome = protocol.run(spec, given, lambda _: None, Steps(unfreeze=unfreeze_without_pin))
+    outcome = tiny.run(spec, given, steps=Steps(unfreeze=unfreeze_without_pin))
     assert failing(outcome) == {"batchnorm_statistics"}
 
 
@@ -124,7 +124,7 @@ def test_statistics_that_should_move_and_do_not_fail_their_guard() -> None:
     """Mode ``train`` (so every trial from scratch) with the pin left on."""
     spec = tiny.spec(batch_norm="train")
     steps = Steps(unfreeze=lambda trial, start, mode: freezing.apply(trial.backbone, start, mode))
-    outcome = protocol.run(spec, tiny.ingredients(spec), lambda _: None, steps)
+    outcome = tiny.run(spec, steps=steps)
     assert failing(outcome) == {"batchnorm_statistics"}
     evidence = next(g.evidence for g in outcome.guards if g.name == "batchnorm_statistics")
     assert "4 should move, 4 stayed" in evidence
@@ -140,14 +140,14 @@ def test_a_backbone_that_rescales_must_be_handed_raw_pixels() -> None:
             tiny.ingredients(spec.model_copy(update={"phase2": None}), model), contract=contract
         )
         alone = spec.model_copy(update={"phase2": None, "freeze": Freeze(strategy="head_only")})
-        assert failing(protocol.run(alone, given, lambda _: None)) == expected
+        assert failing(tiny.run(alone, given)) == expected
 
 
 def test_the_textbook_recipe_moves_statistics_without_the_wrapper() -> None:
     """The reason for the wrapper: the tutorials' own recipe, under this Keras."""
     spec = tiny.spec(Freeze(strategy="last_layers", amount=6), batch_norm="affine")
     given = tiny.ingredients(spec, without_dropout())
-    outcome = protocol.run(spec, given, lambda _: None, Steps(pin=without_wrapper))
+    outcome = tiny.run(spec, given, steps=Steps(pin=without_wrapper))
     assert failing(outcome) == {"batchnorm_statistics"}
 
 
@@ -157,7 +157,7 @@ HOT = Phase(epochs=3, learning_rate=1e30, optimizer="sgd")
 def test_divergence_in_phase_1_fails_loss_finite_and_skips_phase_2() -> None:
     deep = Head(name="deep", layers=(HeadLayer(dense=8), HeadLayer(dense=8)))
     spec = tiny.spec(phase1=HOT, head=deep)
-    outcome = protocol.run(spec, tiny.ingredients(spec), lambda _: None)
+    outcome = tiny.run(spec)
     assert "loss_finite" in failing(outcome)
     assert outcome.phase2 is None
     assert outcome.test is None
@@ -166,7 +166,7 @@ def test_divergence_in_phase_1_fails_loss_finite_and_skips_phase_2() -> None:
 
 def test_divergence_in_phase_2_keeps_phase_1() -> None:
     spec = tiny.spec(phase2=HOT)
-    outcome = protocol.run(spec, tiny.ingredients(spec), lambda _: None)
+    outcome = tiny.run(spec)
     assert failing(outcome) == {"loss_finite"}
     assert outcome.test is None
     assert outcome.phase1.val_accuracy >= 0
@@ -192,7 +192,7 @@ def test_no_cliff_allows_what_chance_explains(lost: int, gained: int, passed: bo
 
 def test_merged_keeps_one_guard_per_name_and_the_worst_verdict() -> None:
     spec = tiny.spec(batch_norm="train")
-    outcome = protocol.run(spec, tiny.ingredients(spec), lambda _: None)
+    outcome = tiny.run(spec)
     names = [g.name for g in outcome.guards]
     assert len(names) == len(set(names))
     wide = next(g for g in outcome.guards if g.name == "backbone_deterministic")

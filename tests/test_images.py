@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.data import cache, images
+from bench import cache
+from bench.cache.folders import now
+from bench.data import images, picture_cache
 from bench.data.decoding import UnreadablePictureError, decode
 from bench.data.examples import Contents, Example
-from bench.data.images import Images, cache_entries, clear_cache, open_images
+from bench.data.images import Images, open_images
 from bench.errors import CacheError, DatasetError
 from bench.records import Dataset
 from bench.settings import Settings
@@ -269,7 +271,7 @@ def test_another_decoding_version_is_another_entry(
     mine: Dataset, settings: Settings, counted: CountedDecode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_images(mine, 16, settings)
-    monkeypatch.setattr(cache, "DECODING_VERSION", 999)
+    monkeypatch.setattr(picture_cache, "DECODING_VERSION", 999)
     open_images(mine, 16, settings)
     assert counted.calls == 40
 
@@ -359,7 +361,7 @@ def test_a_killed_build_is_never_used_and_cleaned_up(tmp_path: Path, settings: S
     assert done.returncode == 9
     assert len(leftovers(settings)) == 1
     assert entry_folders(settings) == []
-    assert cache_entries(settings) == []
+    assert cache.entries(settings) == []
     assert len(open_images(dataset, 16, settings).labels) == 20
     assert leftovers(settings) == []
 
@@ -478,7 +480,7 @@ def test_the_newest_good_entry_is_taken(mine: Dataset, settings: Settings) -> No
     open_images(mine, 16, settings)
     shutil.move(mine.folder, mine.folder + "-gone")
     assert len(open_images(mine, 16, settings).labels) == 19
-    [newest] = [e.path for e in cache_entries(settings) if e.pictures == 19]
+    [newest] = [e.path for e in cache.entries(settings) if e.items == 19]
     truncate(newest)
     assert len(open_images(mine, 16, settings).labels) == 20
 
@@ -524,14 +526,14 @@ def without_tensorflow(settings: Settings, tfds: Path, name: str) -> str:
 def carried(settings: Settings, name: str, identity: str) -> None:
     """Write an entry as another machine would have."""
     path = settings.cache / "images" / f"{name}-32-0123456789abcdef"
-    with cache.building(path) as writer:
+    with picture_cache.building(settings, path) as writer:
         assert writer is not None
         for i in range(40):
             pixels = np.full((32, 32, 3), i, np.uint8)
             writer.add(Example(f"{i}.jpg", b"", i % 5), f"{i:064x}", pixels)
         writer.finish(
-            cache.Manifest(
-                decoding=cache.DECODING_VERSION,
+            picture_cache.Manifest(
+                decoding=picture_cache.DECODING_VERSION,
                 name=name,
                 identity=identity,
                 signature="elsewhere",
@@ -539,7 +541,7 @@ def carried(settings: Settings, name: str, identity: str) -> None:
                 pictures=40,
                 class_names=tuple("abcde"),
                 problems=(),
-                created=cache.now(),
+                created=now(),
             )
         )
 
@@ -574,29 +576,29 @@ def test_real_pictures_without_tensorflow_once_they_are_cached(settings: Setting
 
 
 def test_entries_are_listed_and_cleared(mine: Dataset, settings: Settings) -> None:
-    assert cache_entries(settings) == []
-    assert clear_cache(settings) == 0
+    assert cache.entries(settings) == []
+    assert cache.clear(settings) == 0
     for size in (24, 16):
         open_images(mine, size, settings)
-    small, large = cache_entries(settings)
-    assert (small.name, small.size, small.pictures) == ("mine", 16, 20)
+    small, large = cache.entries(settings)
+    assert (small.name, small.size, small.items) == ("mine", 16, 20)
     assert large.size == 24
     assert small.bytes > 20 * 16 * 16 * 3
     old = small.last_used.timestamp() - 1e6
     os.utime(small.path / "manifest.json", (old, old))
-    assert cache_entries(settings)[0].last_used.timestamp() == pytest.approx(old)
+    assert cache.entries(settings)[0].last_used.timestamp() == pytest.approx(old)
     open_images(mine, 16, settings)
-    assert cache_entries(settings)[0].last_used > small.last_used
-    freed = clear_cache(settings)
+    assert cache.entries(settings)[0].last_used > small.last_used
+    freed = cache.clear(settings)
     assert freed == small.bytes + large.bytes
-    assert cache_entries(settings) == entry_folders(settings) == leftovers(settings) == []
+    assert cache.entries(settings) == entry_folders(settings) == leftovers(settings) == []
 
 
 def test_clearing_spares_what_is_being_built(mine: Dataset, settings: Settings) -> None:
     open_images(mine, 16, settings)
     other = settings.cache / "images" / "other-16-0123456789abcdef"
-    with cache.building(other) as writer:
+    with picture_cache.building(settings, other) as writer:
         assert writer is not None
-        assert clear_cache(settings) > 0
+        assert cache.clear(settings) > 0
         assert len(leftovers(settings)) == 1
     assert entry_folders(settings) == []

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.cache import CacheEntry
 from bench.data.datasets import DATASETS
-from bench.data.images import CacheEntry
 from bench.reporting.listings import cache_listing, listing, size
 from bench.zoo.augmentation import AUGMENTATIONS
 from bench.zoo.backbones import BACKBONES
@@ -66,13 +66,17 @@ def test_no_suites(tmp_path: Path) -> None:
 def test_the_cache_is_listed_with_its_total() -> None:
     now = datetime(2026, 1, 2, 12, tzinfo=UTC)
     entries = [
-        CacheEntry(Path(name), name, size=96, pictures=1797, bytes=3 * 2**20, last_used=now)
-        for name in ("digits", "beans")
+        CacheEntry(Path("a"), "images", "digits", 96, 1797, bytes=3 * 2**20, last_used=now),
+        CacheEntry(Path("b"), "heads", "linear on x", None, 2, bytes=3 * 2**20, last_used=now),
     ]
-    text = cache_listing(Path("/cache"), entries)
-    assert "1,797" in text
-    assert "2026-01-02" in text
-    assert text.endswith("/cache: 6 MiB")
+    text = cache_listing(Path("/cache"), entries, 20 * 2**30)
+    titles, _, pictures, head, total = text.splitlines()
+    assert titles.split() == ["kind", "what", "pixels", "items", "size", "last", "used"]
+    assert pictures.split()[:6] == ["images", "digits", "96", "1,797", "3", "MiB"]
+    assert head.split()[:8] == ["heads", "linear", "on", "x", "–", "2", "3", "MiB"]
+    assert "2026-01-02" in head
+    assert total == "/cache: 6 MiB of at most 20 GiB"
+    assert cache_listing(Path("/cache/heads"), entries[1:]).endswith("\n/cache/heads: 3 MiB")
 
 
 def test_an_empty_cache() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.errors import BenchError
 from bench.settings import Settings
 
 
@@ -14,6 +15,7 @@ def test_nothing_set_gives_a_cache_of_the_user_and_no_folders() -> None:
     assert settings.cache.name == "keras-zoo-bench"
     assert settings.weights == ()
     assert settings.tfds is None
+    assert settings.cache_bytes == 20 * 2**30
 
 
 def test_every_setting_is_read(tmp_path: Path) -> None:
@@ -23,18 +25,29 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
             "BENCH_CACHE_DIR": str(tmp_path / "cache"),
             "BENCH_WEIGHTS_DIR": weights,
             "TFDS_DATA_DIR": str(tmp_path / "tfds"),
+            "BENCH_CACHE_GIB": "0.5",
         }
     )
     assert settings == Settings(
         cache=tmp_path / "cache",
         weights=(tmp_path / "a", tmp_path / "b"),
         tfds=tmp_path / "tfds",
+        cache_bytes=2**29,
     )
 
 
-@pytest.mark.parametrize("name", ["BENCH_CACHE_DIR", "BENCH_WEIGHTS_DIR", "TFDS_DATA_DIR"])
+@pytest.mark.parametrize(
+    "name", ["BENCH_CACHE_DIR", "BENCH_WEIGHTS_DIR", "TFDS_DATA_DIR", "BENCH_CACHE_GIB"]
+)
 def test_an_empty_variable_counts_as_none(name: str) -> None:
     assert Settings.from_environment({name: ""}) == Settings.from_environment({})
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "20 GiB", "plenty"])
+def test_a_cap_that_is_no_positive_number(value: str) -> None:
+    said = rf"BENCH_CACHE_GIB = '{value}': expected a positive number of GiB"
+    with pytest.raises(BenchError, match=said):
+        Settings.from_environment({"BENCH_CACHE_GIB": value})
 
 
 def test_relative_and_home_paths_become_absolute(
@@ -58,5 +71,5 @@ def test_the_process_environment_is_the_default(
 
 
 def test_settings_survive_json(tmp_path: Path) -> None:
-    settings = Settings(cache=tmp_path, weights=(tmp_path / "w",))
+    settings = Settings(cache=tmp_path, weights=(tmp_path / "w",), cache_bytes=5)
     assert Settings.model_validate_json(settings.model_dump_json()) == settings

@@ -1,15 +1,17 @@
 """A trial from spec to row: whatever happens becomes a status, and what was measured is kept."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tiny
+from conftest import STACK
 
 from bench.errors import DatasetError
-from bench.records import Freeze, Head, Phase, Progress, Stack, TrialSpec, WeightsUsed
+from bench.records import Freeze, Head, Phase, Progress, TrialSpec, WeightsUsed
 from bench.settings import Settings
 from bench.training import execution, protocol, trial
 from bench.training.trial import Workplace, run_trial
@@ -21,15 +23,8 @@ pytest.importorskip("sklearn", reason="digits need the extra 'offline'")
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     folder = tmp_path_factory.mktemp("trial")
-    stack = Stack(
-        backend="tensorflow",
-        backend_version="0",
-        keras_version="0",
-        device="cpu",
-        precision="float32",
-    )
     settings = Settings(cache=folder / "cache")
-    return Workplace(settings, folder, stack, execution.environment())
+    return Workplace(settings, folder, STACK, execution.environment(), literal=True)
 
 
 @pytest.fixture(autouse=True)
@@ -110,11 +105,8 @@ def test_phase_1_outlives_a_phase_2_that_fails(
     def fail(*_: object) -> None:
         raise MemoryError("too large")
 
-    steps = protocol.Steps(unfreeze=fail)
-    run = protocol.run
-    monkeypatch.setattr(
-        trial.protocol, "run", lambda *args, **kwargs: run(*args, steps=steps, **kwargs)
-    )
+    broken = functools.partial(protocol.Literal, steps=protocol.Steps(unfreeze=fail))
+    monkeypatch.setattr(trial.protocol, "Literal", broken)
     row, predictions = run_trial(digits(), place, lambda _: None)
     assert row.status == "out_of_memory"
     assert len(row.phase1.epochs) == 2

@@ -3,13 +3,17 @@
 Shapes and mechanics only: random weights, so no accuracy here means anything.
 """
 
+import tempfile
+from pathlib import Path
+
 import keras
 import numpy as np
 from conftest import make_spec
 
 from bench.records import Execution, Freeze, Head, TrialSpec
 from bench.training import protocol
-from bench.training.batches import Batches
+from bench.training.batches import Pictures
+from bench.training.recording import Report
 
 SIZE, CLASSES = 16, 3
 BLOCK_STARTS = (1, 5, 9)
@@ -48,18 +52,30 @@ def spec(freeze: Freeze | None = None, **changes: object) -> TrialSpec:
 def ingredients(trial: TrialSpec, model: keras.Model | None = None) -> protocol.Ingredients:
     """What the protocol needs besides the spec: 48 train, 20 val and 20 test pictures."""
     pixels, labels = pictures(88)
-    size = trial.execution.batch_size
 
-    def batches(indices: np.ndarray, seed: int | None = None) -> Batches:
-        return Batches(pixels, labels, indices, size, trial.head, CLASSES, seed)
+    def split(first: int, last: int) -> Pictures:
+        indices = np.arange(first, last)
+        return Pictures(pixels, indices, labels[indices], tuple(f"{i:064x}" for i in indices))
 
     return protocol.Ingredients(
         backbone=model or backbone(),
         contract="minus_one_to_one",
         block_starts=BLOCK_STARTS,
         classes=CLASSES,
-        train=batches(np.arange(48), trial.seed),
-        val=batches(np.arange(48, 68)),
-        test=batches(np.arange(68, 88)),
+        train=split(0, 48),
+        val=split(48, 68),
+        test=split(68, 88),
         jit=False,
+        scratch=Path(tempfile.gettempdir()),
     )
+
+
+def run(
+    trial: TrialSpec,
+    given: protocol.Ingredients | None = None,
+    report: Report = lambda _: None,
+    steps: protocol.Steps = protocol.Steps(),
+) -> protocol.Outcome:
+    """The protocol, literally."""
+    given = given or ingredients(trial)
+    return protocol.run(trial, given, protocol.Literal(trial, given, report, steps))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from bench.errors import DatasetError, UnknownNameError
@@ -136,3 +137,11 @@ def _caveats_of_tfds(tfds_name: str) -> tuple[str, ...]:
     """A caveat belongs to the pictures, so it holds however they are asked for."""
     base = tfds_name.partition(":")[0]
     return next((r.caveats for r in _ROWS if r.reader == "tfds" and r.source == base), ())
+
+
+def located(dataset: Dataset, base: Path) -> Dataset:
+    """The dataset with its folder, where it has one, counted from the suite file's folder."""
+    if dataset.folder is None:
+        return dataset
+    folder = base / Path(dataset.folder).expanduser()
+    return dataset.model_copy(update={"folder": str(folder)})

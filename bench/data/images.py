@@ -11,17 +11,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data import cache
-from bench.data.cache import CacheEntry, DamagedEntryError, Entry, cache_entries, clear_cache
+from bench.cache.folders import DamagedEntryError, now
+from bench.data import picture_cache
 from bench.data.datasets import ResolvedDataset, resolve
 from bench.data.decoding import DECODING_VERSION, UnreadablePictureError, decode
 from bench.data.examples import Contents, Example, Source
+from bench.data.picture_cache import Entry
 from bench.data.sources import find_source
 from bench.errors import CacheError, DatasetError
 from bench.records import Dataset, SplitName
 from bench.settings import Settings
-
-__all__ = ["CacheEntry", "Images", "cache_entries", "clear_cache", "open_images"]
 
 Progress = Callable[[int, int], None]
 """Called with pictures done and pictures in all."""
@@ -83,7 +82,7 @@ def open_images(
     signature = source.signature()
     if signature is None:
         return _from_elsewhere(resolved, source, image_size, settings, progress)
-    path = cache.entry_path(settings, source, signature, image_size)
+    path = picture_cache.entry_path(settings, source, signature, image_size)
     entry = _read_or_none(path)
     if entry is None:
         contents = source.open()
@@ -101,7 +100,7 @@ def _from_elsewhere(
     """The source is not on this machine: a carried cache, else a download."""
     damage: DamagedEntryError | None = None
     try:
-        entry = cache.newest(settings, source.identity, size)
+        entry = picture_cache.newest(settings, source.identity, size)
     except DamagedEntryError as error:
         entry, damage = None, error
     if entry is not None:
@@ -136,7 +135,7 @@ def _images(resolved: ResolvedDataset, entry: Entry, notes: tuple[str, ...] = ()
 
 def _read_or_none(path: Path) -> Entry | None:
     try:
-        return cache.read(path)
+        return picture_cache.read(path)
     except DamagedEntryError:
         return None
 
@@ -149,8 +148,8 @@ def _build_once(
     settings: Settings,
     progress: Progress | None,
 ) -> Entry:
-    path = cache.entry_path(settings, source, contents.signature, size)
-    with cache.building(path) as writer:
+    path = picture_cache.entry_path(settings, source, contents.signature, size)
+    with picture_cache.building(settings, path) as writer:
         if writer is not None:
             problems = _write_all(writer, contents, size, progress)
             if not writer.pictures:
@@ -159,7 +158,7 @@ def _build_once(
                     f"dataset {resolved.name!r}: none of its pictures can be read: {reasons}"
                 )
             writer.finish(
-                cache.Manifest(
+                picture_cache.Manifest(
                     decoding=DECODING_VERSION,
                     name=source.name,
                     identity=source.identity,
@@ -168,7 +167,7 @@ def _build_once(
                     pictures=writer.pictures,
                     class_names=contents.class_names,
                     problems=problems,
-                    created=cache.now(),
+                    created=now(),
                 )
             )
     entry = _read_or_none(path)
@@ -178,7 +177,7 @@ def _build_once(
 
 
 def _write_all(
-    writer: cache.EntryWriter, contents: Contents, size: int, progress: Progress | None
+    writer: picture_cache.EntryWriter, contents: Contents, size: int, progress: Progress | None
 ) -> tuple[str, ...]:
     """Decode and write every picture; gives what was left out, and why."""
     problems = list(contents.problems)

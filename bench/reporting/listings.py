@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from bench.cache import CacheEntry
 from bench.data.datasets import DATASETS
-from bench.data.images import CacheEntry
 from bench.errors import BenchError
 from bench.suite import load
 from bench.zoo.augmentation import AUGMENTATIONS
@@ -29,12 +29,23 @@ def listing(kind: str, suites: Path) -> str:
     return tables[kind]()
 
 
-def cache_listing(folder: Path, entries: Sequence[CacheEntry]) -> str:
-    """The table of ``bench cache``."""
-    lines = [[e.name, e.size, f"{e.pictures:,}", size(e.bytes), _day(e.last_used)] for e in entries]
-    total = size(sum(e.bytes for e in entries))
-    table = _table(["dataset", "pixels", "pictures", "size", "last used"], lines)
-    return f"{table}\n{folder}: {total}" if entries else f"{folder}: empty"
+def cache_listing(folder: Path, entries: Sequence[CacheEntry], cap: int | None = None) -> str:
+    """The table of ``bench cache``.
+
+    Args:
+        folder: that holds the entries.
+        entries: to be listed.
+        cap: bytes that the cache may take, where the entries are all of it.
+    """
+    if not entries:
+        return f"{folder}: empty"
+    lines = [
+        [e.kind, e.name, e.size or "–", f"{e.items:,}", size(e.bytes), _day(e.last_used)]
+        for e in entries
+    ]
+    table = _table(["kind", "what", "pixels", "items", "size", "last used"], lines)
+    most = f" of at most {size(cap)}" if cap else ""
+    return f"{table}\n{folder}: {size(sum(e.bytes for e in entries))}{most}"
 
 
 def size(count: int) -> str:

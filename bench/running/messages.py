@@ -21,12 +21,18 @@ class Setup(Record):
         folder: of the suite file; relative paths in a spec start there.
         scratch: an existing folder for predictions, until the runner takes them.
         execution: precision and determinism are set once per process.
+        trials: the suite's, with which a trial may share work.
+        literal: share nothing.
+        frontier_gib: room for the tensors that phase 2 trains from.
     """
 
     settings: Settings
     folder: Path
     scratch: Path
     execution: Execution
+    trials: tuple[TrialSpec, ...] = ()
+    literal: bool = False
+    frontier_gib: float = 8.0
 
 
 class Task(Record):

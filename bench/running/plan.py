@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.data import datasets
 from bench.errors import BenchError, DatasetError
 from bench.records import Dataset, TrialSpec
 from bench.settings import Settings
@@ -38,5 +39,6 @@ def problems(suite: Suite, settings: Settings) -> list[str]:
 
 
 def _locate_folder(dataset: Dataset, base: Path) -> None:
-    if dataset.folder and not (base / Path(dataset.folder).expanduser()).is_dir():
+    folder = datasets.located(dataset, base).folder
+    if folder and not Path(folder).is_dir():
         raise DatasetError(f"dataset {dataset.name!r}: folder {dataset.folder!r} is not there")

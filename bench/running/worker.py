@@ -50,7 +50,15 @@ def _workplace(setup: Setup) -> "Workplace":
     from bench.training.trial import Workplace
 
     stack = execution.configure(setup.execution)
-    return Workplace(setup.settings, setup.folder, stack, execution.environment())
+    return Workplace(
+        settings=setup.settings,
+        folder=setup.folder,
+        stack=stack,
+        environment=execution.environment(),
+        literal=setup.literal,
+        trials=setup.trials,
+        frontier_bytes=setup.frontier_gib * 2**30,
+    )
 
 
 def _run(spec: TrialSpec, setup: Setup, place: "Workplace", replies: TextIO) -> Finished:

@@ -1,4 +1,9 @@
-"""Batches of pictures for Keras: from the memory-mapped cache, in an order the seed decides."""
+"""Batches of pictures, or of what was computed from them, in an order that the seed decides."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -7,52 +12,105 @@ from numpy.typing import NDArray
 from bench.records import Head
 
 
+class Rows(Protocol):
+    """One row a picture: an array, memory-mapped or not, or some pictures of one."""
+
+    def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[Any]:
+        """Those rows."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures of one split, in its order.
+
+    Attributes:
+        pixels: uint8 (all pictures of the dataset, height, width, 3), memory-mapped or not.
+        indices: which of them the split has.
+        labels: int (split's pictures,), the class of each.
+        hashes: of the content of each of the split's pictures.
+    """
+
+    pixels: NDArray[np.uint8]
+    indices: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    hashes: tuple[str, ...]
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """uint8 (rows, height, width, 3)."""
+        return self.pixels[self.indices[rows]]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+Inputs = Callable[[int], Sequence[Rows]]
+"""Epoch, counted from the trial's first -> what the model takes: one or several."""
+
+
 class Batches(keras.utils.PyDataset):
-    """Pictures and labels, batch by batch; the last batch may be smaller, none is dropped.
+    """Inputs and targets, batch by batch; the last batch may be smaller, none is dropped.
 
     Pixels stay uint8 until the device. With a seed, epoch ``e`` (from 0) visits the pictures in an
     order that depends on the seed and ``e`` alone: whoever trains calls `start_epoch` first. (Keras
     would tell of an epoch's end too, but also of that of a look ahead that trains nothing.)
 
     Args:
-        pixels: uint8 (pictures, height, width, 3), memory-mapped or not.
+        inputs: for each epoch, what the model takes.
         labels: int (pictures,), the class of each.
-        indices: which pictures, in this order where there is no seed.
         batch_size: pictures per batch.
         head: decides the form of the labels.
         classes: classes of the dataset.
         seed: shuffle with it; None keeps the order.
+        first_epoch: the one to begin with.
     """
 
     def __init__(
         self,
-        pixels: NDArray[np.uint8],
+        inputs: Inputs,
         labels: NDArray[np.int64],
-        indices: NDArray[np.int64],
         batch_size: int,
         head: Head,
         classes: int,
         seed: int | None = None,
+        first_epoch: int = 0,
     ) -> None:
         super().__init__()
-        self.pixels, self.indices, self.batch_size, self.seed = pixels, indices, batch_size, seed
-        self.labels = labels[indices]
-        self.targets = targets(self.labels, head, classes)
-        self._order = np.arange(len(indices))
+        self.labels, self.batch_size, self.seed = labels, batch_size, seed
+        self.targets = targets(labels, head, classes)
+        self.ready: dict[int, float] = {}
+        self._inputs = inputs
+        self._current = inputs(first_epoch)
+        self._order = np.arange(len(labels))
 
     def __len__(self) -> int:
-        return -(-len(self.indices) // self.batch_size)
+        return -(-len(self.labels) // self.batch_size)
 
-    def __getitem__(self, batch: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Pixels (batch, height, width, 3) uint8 and targets as the loss wants them."""
+    def __getitem__(self, batch: int) -> tuple[Any, NDArray[np.float32]]:
+        """What the model takes (each batch first) and targets as the loss wants them."""
         chosen = self._order[batch * self.batch_size : (batch + 1) * self.batch_size]
-        return self.pixels[self.indices[chosen]], self.targets[chosen]
+        taken = tuple(rows[chosen] for rows in self._current)
+        self.ready[batch] = time.perf_counter()
+        return taken[0] if len(taken) == 1 else taken, self.targets[chosen]
 
     def start_epoch(self, epoch: int) -> None:
         """Shuffle for this epoch, counted from the trial's first."""
-        if self.seed is not None:
-            random = np.random.default_rng([self.seed, epoch])
-            self._order = random.permutation(len(self.indices))
+        self._current = self._inputs(epoch)
+        self._order = order(self.seed, epoch, len(self.labels))
+        self.ready.clear()
+
+
+def of_pictures(
+    pictures: Pictures, batch_size: int, head: Head, classes: int, seed: int | None = None
+) -> Batches:
+    """Batches of a split's pictures as they are, the same in every epoch."""
+    return Batches(lambda _: (pictures,), pictures.labels, batch_size, head, classes, seed)
+
+
+def order(seed: int | None, epoch: int, count: int) -> NDArray[np.int64]:
+    """The order in which an epoch visits so many pictures."""
+    if seed is None:
+        return np.arange(count)
+    return np.random.default_rng([seed, epoch]).permutation(count)
 
 
 def targets(labels: NDArray[np.int64], head: Head, classes: int) -> NDArray[np.float32]:

@@ -10,6 +10,8 @@
     weights_moved           what Keras calls trainable did move
     loss_finite             no loss was NaN or infinite
     no_cliff                phase 2 did not end below phase 1 on val
+    shared_work             what was computed once for many trials equals the stock model (only
+                            where work was shared)
 
 The plan is worked out from layer names and weight sizes (`bench.zoo.freezing`), apart from Keras'
 flags. So `trainable_set` compares the plan with the flags, and the others compare the flags with
@@ -37,6 +39,8 @@ INPUT_LAYERS = 4
 """How far into a backbone to look for its own rescaling."""
 CLIFF_DEVIATIONS = 3.0
 """Fails about one right trial in a thousand; at 2 it would be one in fifty."""
+SHARED_TOLERANCE, SHARED_TOLERANCE_MIXED = 1e-4, 5e-2
+"""Relative to the largest output: other batch sizes and modes of execution round differently."""
 
 
 @dataclass(frozen=True)
@@ -73,17 +77,6 @@ def snapshot(model: Any) -> Snapshot:
     trainable = frozenset(w.path for w in model.trainable_weights)
     weights = [w for w in model.weights if "seed_generator" not in w.path]
     return Snapshot({w.path: _digest(w) for w in weights}, trainable)
-
-
-def before_phase(trial: TrialModel, plan: PhasePlan, pictures: NDArray[np.uint8]) -> list[Guard]:
-    """The guards that look at a phase's model before it trains.
-
-    Args:
-        trial: the compiled model.
-        plan: what the phase should do.
-        pictures: a few raw pictures, uint8 (n, size, size, 3).
-    """
-    return [trainable_set(trial.model, plan), backbone_deterministic(trial, plan, pictures)]
 
 
 def after_phase(
@@ -172,6 +165,25 @@ def backbone_deterministic(
     largest = float(np.abs(first - second).max())
     evidence = f"{plan.name}: largest difference between two passes {largest:.3g}"
     return Guard(name=name, passed=largest == 0.0, evidence=evidence)
+
+
+def shared_work(plan: PhasePlan, what: str, found: Any, stock: Any) -> Guard:
+    """Hold what was computed once for many trials against the stock model.
+
+    Args:
+        plan: of the phase that uses it.
+        what: what was computed.
+        found, stock: the two, for the same pictures.
+    """
+    ours, theirs = (keras.ops.convert_to_numpy(x).astype(np.float64) for x in (found, stock))
+    scale = float(np.abs(theirs).max()) or 1.0
+    relative = float(np.abs(ours - theirs).max()) / scale
+    full = keras.config.dtype_policy().compute_dtype == "float32"
+    allowed = SHARED_TOLERANCE if full else SHARED_TOLERANCE_MIXED
+    evidence = (
+        f"{plan.name}: {what}: largest relative difference from the stock model {relative:.2g}"
+    )
+    return Guard(name="shared_work", passed=relative <= allowed, evidence=evidence)
 
 
 def learning_rate(plan: PhasePlan, rate: float) -> Guard:

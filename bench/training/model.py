@@ -1,4 +1,4 @@
-"""The model of a trial: raw pixels -> augmentation -> preprocessing -> pinned backbone -> head."""
+"""The model of a trial: raw pixels -> preprocessing -> pinned backbone -> head."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,8 +6,7 @@ from typing import Any
 
 import keras
 
-from bench.records import Augmentation, Head, Preprocessing
-from bench.zoo import augmentation as augmentation_table
+from bench.records import Head, Preprocessing
 from bench.zoo import heads, preprocessing
 
 
@@ -49,6 +48,7 @@ class TrialModel:
         wrapper: the layer around it.
         prepared: symbolic tensor entering the backbone.
         features: symbolic tensor leaving it.
+        pooled: symbolic tensor (batch, features) that the head's layers begin with.
         head_parameters: numbers in the head, by arithmetic.
     """
 
@@ -57,47 +57,45 @@ class TrialModel:
     wrapper: Any
     prepared: Any
     features: Any
+    pooled: Any
     head_parameters: int
 
 
 def build(
     backbone: Any,
     contract: Preprocessing,
-    augmentation: tuple[Augmentation, ...],
     head: Head,
     *,
     image_size: int,
     classes: int,
-    seed: int,
     pin: Callable[[Any], Any],
     preprocess: Callable[[Preprocessing, Any], Any] = preprocessing.apply,
 ) -> TrialModel:
     """Put a trial's model together; nothing is frozen or compiled yet.
 
+    The head's initial weights take Keras' global seed.
+
     Args:
         backbone: Keras model without top, its weights loaded.
         contract: what the backbone expects of pixels.
-        augmentation: random layers, on raw pixels.
         head: what to put on top.
         image_size: side of the square pictures, in pixels.
         classes: classes of the dataset.
-        seed: for the augmentation; the head's initial weights take Keras' global seed.
         pin: wraps the backbone.
         preprocess: applies the contract.
     """
     pixels = keras.Input((image_size, image_size, 3), dtype="uint8", name="pixels")
-    x = keras.ops.cast(pixels, "float32")
-    for layer in augmentation_table.layers_of(augmentation, seed):
-        x = layer(x)
-    prepared = preprocess(contract, x)
+    prepared = preprocess(contract, keras.ops.cast(pixels, "float32"))
     wrapper = pin(backbone)
     features = wrapper(prepared)
-    outputs = heads.attach(head, features, classes)
+    pooled = heads.pooling(head)(features)
+    outputs = heads.attach_to_pooled(head, pooled, classes)
     return TrialModel(
         model=keras.Model(pixels, outputs),
         backbone=backbone,
         wrapper=wrapper,
         prepared=prepared,
         features=features,
+        pooled=pooled,
         head_parameters=heads.parameters(head, tuple(features.shape[1:]), classes),
     )

@@ -1,30 +1,43 @@
 """The two-phase protocol, literally: the reference that every faster path must equal.
 
-1. Build: raw pixels -> augmentation -> the backbone's preprocessing -> the backbone, pinned to
-   inference mode -> head.
+1. Build: raw pixels (in training, the epoch's augmented view of them) -> the backbone's
+   preprocessing -> the backbone, pinned to inference mode -> head.
 2. Phase 1: freeze the whole backbone, compile, fit the head.
 3. Phase 2: unfreeze what the strategy says, compile again at a far lower learning rate, fit on.
 4. Choose on val (early stopping keeps the best weights), then look at test once.
 
-`Steps` names each step that a script could get wrong, so that a test (or a suite about mistakes)
-can swap one for a wrong one and watch which guard notices.
+`Literal` computes the phases so, trial by trial; `bench.training.sharing` computes the same, doing
+once what trials have in common. `Steps` names each step that a script could get wrong, so that a
+test (or a suite about mistakes) can swap one for a wrong one and watch which guard notices.
 """
 
+import pathlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.records import BatchNorm, Guard, Head, Phase, PhaseResult, Preprocessing, TrialSpec
-from bench.training import guards
-from bench.training.batches import Batches
+from bench.records import (
+    BatchNorm,
+    Epoch,
+    Guard,
+    Head,
+    Phase,
+    PhaseResult,
+    Preprocessing,
+    SplitName,
+    TrialSpec,
+)
+from bench.training import execution, guards
+from bench.training.batches import Batches, Pictures, of_pictures
 from bench.training.model import PinnedBackbone, TrialModel, build
 from bench.training.recording import Recorder, Report
 from bench.training.scoring import Scores, score
+from bench.training.views import EpochViews
 from bench.zoo import freezing, preprocessing
 
 OPTIMIZERS: dict[str, Callable[[float], Any]] = {
@@ -37,7 +50,7 @@ OPTIMIZERS: dict[str, Callable[[float], Any]] = {
 
 def freeze_all(backbone: Any) -> None:
     """Phase 1: nothing of the backbone trains."""
-    backbone.trainable = False
+    freezing.set_trainable(backbone, False)
 
 
 def unfreeze(trial: TrialModel, start: int, batch_norm: BatchNorm) -> None:
@@ -46,14 +59,19 @@ def unfreeze(trial: TrialModel, start: int, batch_norm: BatchNorm) -> None:
     trial.wrapper.follow_training = batch_norm == "train"
 
 
+def loss_of(head: Head, reduction: str | None = "sum_over_batch_size") -> Any:
+    """The Keras loss of a head; without a reduction, one number a picture."""
+    losses = {
+        "sparse": keras.losses.SparseCategoricalCrossentropy,
+        "one_hot": keras.losses.CategoricalCrossentropy,
+        "binary": keras.losses.BinaryCrossentropy,
+    }
+    return losses[head.loss](from_logits=head.output == "logits", reduction=reduction)
+
+
 def compile_model(model: Any, phase: Phase, head: Head, jit: bool) -> None:
     """Compile for a phase. Without this call, a change of ``trainable`` has no effect."""
     logits = head.output == "logits"
-    losses = {
-        "sparse": keras.losses.SparseCategoricalCrossentropy(from_logits=logits),
-        "one_hot": keras.losses.CategoricalCrossentropy(from_logits=logits),
-        "binary": keras.losses.BinaryCrossentropy(from_logits=logits),
-    }
     accuracies = {
         "sparse": keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
         "one_hot": keras.metrics.CategoricalAccuracy(name="accuracy"),
@@ -61,7 +79,7 @@ def compile_model(model: Any, phase: Phase, head: Head, jit: bool) -> None:
     }
     model.compile(
         optimizer=OPTIMIZERS[phase.optimizer](phase.learning_rate),
-        loss=losses[head.loss],
+        loss=loss_of(head),
         metrics=[accuracies[head.loss]],
         jit_compile=jit,
     )
@@ -88,18 +106,136 @@ class Ingredients:
         contract: what the backbone expects of pixels.
         block_starts: index of the first layer of each of its blocks.
         classes: classes of the dataset.
-        train, val, test: the three splits.
+        train, val, test: the pictures of the three splits.
         jit: compile with XLA.
+        scratch: an existing folder for files that last no longer than the trial.
     """
 
     backbone: Any
     contract: Preprocessing
     block_starts: tuple[int, ...]
     classes: int
-    train: Batches
-    val: Batches
-    test: Batches
+    train: Pictures
+    val: Pictures
+    test: Pictures
     jit: bool
+    scratch: pathlib.Path
+
+    @property
+    def probe(self) -> NDArray[np.uint8]:
+        """A few pictures for the guards to look at: uint8 (n, size, size, 3)."""
+        return self.val[np.arange(min(guards.PROBE_PICTURES, len(self.val)))]
+
+    @property
+    def layers(self) -> freezing.BackboneLayers:
+        """What a freeze strategy may look at."""
+        names = tuple(layer.name for layer in self.backbone.layers)
+        return freezing.BackboneLayers(names, self.block_starts)
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What fitting a phase gave; the weights are in the trial's model.
+
+    Attributes:
+        epochs: one row each.
+        first_rate: learning rate in force at the first step.
+        images_per_second: of the stock model's training steps; None where it was not what trained.
+        input_wait: share of the training time that went into waiting for input.
+        execution: graph, XLA or eager.
+    """
+
+    epochs: tuple[Epoch, ...]
+    first_rate: float
+    images_per_second: float | None = None
+    input_wait: float | None = None
+    execution: str = ""
+
+
+class Path(Protocol):
+    """How the phases of one trial are computed: `Literal`, or with work shared between trials."""
+
+    trial: TrialModel
+    steps: Steps
+
+    def look(self, plan: guards.PhasePlan) -> list[Guard]:
+        """The guards that look at a phase's model before it trains."""
+
+    def fit(self, plan: guards.PhasePlan, phase: Phase, epochs_done: int) -> Fitting:
+        """Compile for a phase and fit it; ``trial`` then holds the weights it ended with."""
+
+    def outputs(self, split: SplitName) -> NDArray[np.float32]:
+        """The model's outputs (pictures, outputs) for every picture of val or test."""
+
+
+class Literal:
+    """Step by step, every trial for itself: the model is the whole model, every time.
+
+    Args:
+        spec: the trial, its freeze strategy resolved.
+        given: backbone and pictures.
+        report: told of every epoch.
+        steps: the protocol's steps; replaced only to break it on purpose.
+        trial: the model to use; built where there is none yet.
+    """
+
+    def __init__(
+        self,
+        spec: TrialSpec,
+        given: Ingredients,
+        report: Report,
+        steps: Steps = Steps(),
+        trial: TrialModel | None = None,
+    ) -> None:
+        self.spec, self.given, self.report, self.steps = spec, given, report, steps
+        self.trial = trial or build(
+            given.backbone,
+            given.contract,
+            spec.head,
+            image_size=spec.data.image_size,
+            classes=given.classes,
+            pin=steps.pin,
+            preprocess=steps.preprocess,
+        )
+        self._train = Batches(
+            EpochViews(spec, given.train, given.scratch),
+            given.train.labels,
+            spec.execution.batch_size,
+            spec.head,
+            given.classes,
+            spec.seed,
+        )
+
+    def look(self, plan: guards.PhasePlan) -> list[Guard]:
+        """Is what would train what should; is the backbone deterministic?"""
+        return [
+            guards.trainable_set(self.trial.model, plan),
+            guards.backbone_deterministic(self.trial, plan, self.given.probe),
+        ]
+
+    def fit(self, plan: guards.PhasePlan, phase: Phase, epochs_done: int) -> Fitting:
+        """Compile the whole model, and let Keras fit it."""
+        compile_step = self.steps.compile if plan.name == "phase 1" else self.steps.recompile
+        compile_step(self.trial.model, phase, self.spec.head, self.given.jit)
+        recorder = Recorder(plan.name, self._train, epochs_done + phase.epochs, self.report)
+        fit(self.trial.model, self._train, self._batches("val"), phase, epochs_done, recorder)
+        return Fitting(
+            epochs=tuple(recorder.epochs),
+            first_rate=recorder.first_rate,
+            images_per_second=recorder.images_per_second,
+            input_wait=recorder.wait.share,
+            execution=execution.mode(),
+        )
+
+    def outputs(self, split: SplitName) -> NDArray[np.float32]:
+        """Of the whole model, the last partial batch included."""
+        found: NDArray[np.float32] = self.trial.model.predict(self._batches(split), verbose=0)
+        return found
+
+    def _batches(self, split: SplitName) -> Batches:
+        pictures: Pictures = getattr(self.given, split)
+        size, head = self.spec.execution.batch_size, self.spec.head
+        return of_pictures(pictures, size, head, self.given.classes)
 
 
 @dataclass(frozen=True)
@@ -117,8 +253,7 @@ class Outcome:
 def run(
     spec: TrialSpec,
     given: Ingredients,
-    report: Report,
-    steps: Steps = Steps(),
+    path: Path,
     keep: Callable[[dict[str, PhaseResult]], None] = lambda _: None,
 ) -> Outcome:
     """Run both phases of a trial and look at test once.
@@ -126,44 +261,28 @@ def run(
     Args:
         spec: the trial, its freeze strategy resolved.
         given: backbone and pictures.
-        report: told of every epoch.
-        steps: the protocol's steps; replaced only to break it on purpose.
+        path: computes the phases.
         keep: given each phase as it ends, so that phase 1 outlives a phase 2 that fails.
     """
     weights = freezing.inventory(given.backbone)
-    layers = freezing.BackboneLayers(
-        tuple(layer.name for layer in given.backbone.layers), given.block_starts
-    )
+    layers = given.layers
     start = freezing.first_trainable(spec.freeze, layers)
-    trial = build(
-        given.backbone,
-        given.contract,
-        spec.augmentation,
-        spec.head,
-        image_size=spec.data.image_size,
-        classes=given.classes,
-        seed=spec.seed,
-        pin=steps.pin,
-        preprocess=steps.preprocess,
-    )
-    probe = given.val[0][0][: guards.PROBE_PICTURES]
-    found = [guards.preprocessing_applied(trial, given.contract, probe)]
+    trial, steps = path.trial, path.steps
+    found = [guards.preprocessing_applied(trial, given.contract, given.probe)]
     phase1 = phase2 = scores = None
 
     if spec.phase1:
         steps.freeze_all(trial.backbone)
-        steps.compile(trial.model, spec.phase1, spec.head, given.jit)
         plan = plan_phase("phase 1", spec.phase1, trial, weights, len(layers.names), "frozen")
-        phase1, scores, checks = fit_phase(plan, spec.phase1, spec.head, trial, given, 0, report)
+        phase1, scores, checks = run_phase(plan, spec.phase1, spec, given, path, 0)
         found += checks
         keep({"phase1": phase1})
 
     if spec.phase2 and _finite(found):
         steps.unfreeze(trial, start, spec.batch_norm)
-        steps.recompile(trial.model, spec.phase2, spec.head, given.jit)
         plan = plan_phase("phase 2", spec.phase2, trial, weights, start, spec.batch_norm)
         done, before = (len(phase1.epochs) if phase1 else 0), scores
-        phase2, scores, checks = fit_phase(plan, spec.phase2, spec.head, trial, given, done, report)
+        phase2, scores, checks = run_phase(plan, spec.phase2, spec, given, path, done)
         found += checks
         keep({"phase2": phase2})
         if before is not None and _finite(checks):
@@ -171,7 +290,9 @@ def run(
 
     if scores is None:
         raise ValueError(f"{spec.label}: neither phase 1 nor phase 2 to run")
-    test = evaluate(trial.model, given.test, spec.head) if _finite(found) else None
+    test = None
+    if _finite(found):
+        test = score(path.outputs("test"), given.test.labels, spec.head)
     return Outcome(trial.model, phase1, phase2, scores, test, guards.merged(found))
 
 
@@ -197,76 +318,75 @@ def plan_phase(
     )
 
 
-def fit_phase(
+def run_phase(
     plan: guards.PhasePlan,
     phase: Phase,
-    head: Head,
-    trial: TrialModel,
+    spec: TrialSpec,
     given: Ingredients,
+    path: Path,
     epochs_done: int,
-    report: Report,
 ) -> tuple[PhaseResult, Scores, list[Guard]]:
-    """Fit one phase of a compiled model, between the guards that look before and after.
+    """Fit one phase, between the guards that look before and after.
 
     Returns:
         What the phase measured, its scores on val, and its guards.
     """
-    probe = given.val[0][0][: guards.PROBE_PICTURES]
-    checks = guards.before_phase(trial, plan, probe)
+    trial = path.trial
+    checks = path.look(plan)
     before = guards.snapshot(trial.model)
-    last = epochs_done + phase.epochs
-    recorder = Recorder(plan.name, given.train, last, report)
     began = time.perf_counter()
-    trial.model.fit(
-        given.train,
-        validation_data=given.val,
-        initial_epoch=epochs_done,
-        epochs=last,
-        callbacks=[recorder, *_callbacks(phase)],
-        shuffle=False,  # Batches shuffles by the seed
-        verbose=0,
-    )
-    scores = evaluate(trial.model, given.val, head)
+    fitting = path.fit(plan, phase, epochs_done)
+    scores = score(path.outputs("val"), given.val.labels, spec.head)
     result = PhaseResult(
-        epochs=tuple(recorder.epochs),
+        epochs=fitting.epochs,
         trainable_parameters=sum(int(np.prod(w.shape)) for w in trial.model.trainable_weights),
-        learning_rate=recorder.first_rate,
+        learning_rate=fitting.first_rate,
         val_accuracy=scores.accuracy,
         val_loss=scores.loss,
-        images_per_second=recorder.images_per_second,
+        images_per_second=fitting.images_per_second,
         seconds=time.perf_counter() - began,
+        input_wait=fitting.input_wait,
+        execution=fitting.execution,
     )
-    checks += guards.after_phase(trial, plan, before, recorder.first_rate, recorder.epochs)
+    checks += guards.after_phase(trial, plan, before, fitting.first_rate, fitting.epochs)
     return result, scores, checks
 
 
-def evaluate(model: Any, batches: Batches, head: Head) -> Scores:
-    """Score every picture of a split, the last partial batch included."""
-    outputs: NDArray[np.float32] = model.predict(batches, verbose=0)
-    return score(outputs, batches.labels, head)
+def fit(
+    model: Any, train: Batches, val: Batches, phase: Phase, epochs_done: int, recorder: Recorder
+) -> None:
+    """Let Keras fit a compiled model for a phase's epochs, counted on from ``epochs_done``."""
+    model.fit(
+        train,
+        validation_data=val,
+        initial_epoch=epochs_done,
+        epochs=epochs_done + phase.epochs,
+        callbacks=[recorder, *rate_callbacks(phase), *_stopping(phase)],
+        shuffle=False,  # Batches shuffles by the seed
+        verbose=0,
+    )
 
 
-def _callbacks(phase: Phase) -> list[Any]:
-    callbacks: list[Any] = []
-    if phase.reduce_learning_rate:
-        reduce = phase.reduce_learning_rate
-        callbacks.append(
-            keras.callbacks.ReduceLROnPlateau(
-                monitor="val_loss",
-                factor=reduce.factor,
-                patience=reduce.patience,
-                min_lr=reduce.min_learning_rate,
-            )
+def rate_callbacks(phase: Phase) -> list[Any]:
+    """What lowers the learning rate within a phase, where the suite asks for it."""
+    reduce = phase.reduce_learning_rate
+    if reduce is None:
+        return []
+    return [
+        keras.callbacks.ReduceLROnPlateau(
+            monitor="val_loss",
+            factor=reduce.factor,
+            patience=reduce.patience,
+            min_lr=reduce.min_learning_rate,
         )
-    if phase.early_stopping:
-        callbacks.append(
-            keras.callbacks.EarlyStopping(
-                monitor="val_loss",
-                patience=phase.early_stopping.patience,
-                restore_best_weights=True,
-            )
-        )
-    return callbacks
+    ]
+
+
+def _stopping(phase: Phase) -> list[Any]:
+    if phase.early_stopping is None:
+        return []
+    patience = phase.early_stopping.patience
+    return [keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True)]
 
 
 def _finite(found: Sequence[Guard]) -> bool:

@@ -18,6 +18,36 @@ TIMED_STEPS = 3
 """Fewest whole steps after the first for an epoch's throughput to mean anything."""
 
 
+class InputWait:
+    """How much of the training time went into waiting for input.
+
+    A step could begin when the one before it had ended; if its batch was ready only later, the
+    device waited in between. The first step of an epoch is left out: Keras may compile in it, and
+    asks for the batch only then.
+    """
+
+    def __init__(self) -> None:
+        self._waited = self._seconds = 0.0
+        self._free: float | None = None
+
+    @property
+    def share(self) -> float | None:
+        """From 0 to 1; None where no epoch had a second step."""
+        return self._waited / self._seconds if self._seconds else None
+
+    def epoch_begins(self) -> None:
+        """No step has ended yet."""
+        self._free = None
+
+    def step_ends(self, ready: float) -> None:
+        """A step has ended whose batch was ready at that time of `time.perf_counter`."""
+        now = time.perf_counter()
+        if self._free is not None:
+            self._waited += max(0.0, ready - self._free)
+            self._seconds += now - self._free
+        self._free = now
+
+
 class Recorder(keras.callbacks.Callback):
     """Records every epoch of one phase and stops it when the loss is no longer finite.
 
@@ -34,6 +64,7 @@ class Recorder(keras.callbacks.Callback):
         self.last_epoch, self.report = last_epoch, report
         self.epochs: list[Epoch] = []
         self.first_rate = math.nan
+        self.wait = InputWait()
         self._rate = math.nan
         self._epoch = self._steps = self._timed = 0
         self._began = self._timed_from = self._trained = self._reported = 0.0
@@ -54,14 +85,16 @@ class Recorder(keras.callbacks.Callback):
         self._epoch, self._steps, self._timed = epoch, 0, 0
         self._rate = self._current_rate()
         self._began = self._reported = time.perf_counter()
+        self.wait.epoch_begins()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Time the step, and report about once a second."""
         now = time.perf_counter()
         self._steps += 1
+        self.wait.step_ends(self.train.ready.get(batch, 0.0))
         if self._steps == 1:
             self._timed_from = now
-        elif self._steps * self.train.batch_size <= len(self.train.indices):
+        elif self._steps * self.train.batch_size <= len(self.train.labels):
             self._trained, self._timed = now, self._timed + 1
         if now - self._reported > REPORT_SECONDS:
             self._reported = now

@@ -2,14 +2,18 @@
 
 import time
 import traceback
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
-from bench.data import images, splits
+from bench import steps
+from bench.data import datasets, images, splits
 from bench.errors import BenchError, ImpossibleTrialError
 from bench.records import (
     PROTOCOL_VERSION,
@@ -20,16 +24,38 @@ from bench.records import (
     Status,
     TrialResult,
     TrialSpec,
+    WeightsUsed,
 )
 from bench.settings import Settings
-from bench.training import execution, protocol
-from bench.training.batches import Batches
+from bench.training import execution, protocol, sharing
+from bench.training.batches import Pictures
 from bench.training.recording import Report
 from bench.training.scoring import Predictions
-from bench.zoo import backbones, freezing, weights
+from bench.zoo import backbones, freezing, rewriting, weights
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """A ground as trials need it.
+
+    Attributes:
+        ground: which one.
+        given: backbone and pictures.
+        dataset: what the splits hold.
+        weights: what the backbone was loaded with.
+        rewrites: what was done to its operations.
+        bench: where trials share work; None where each is computed literally.
+    """
+
+    ground: steps.Ground
+    given: protocol.Ingredients
+    dataset: DatasetUsed
+    weights: WeightsUsed
+    rewrites: str
+    bench: sharing.Workbench | None = None
+
+
+@dataclass
 class Workplace:
     """What every trial of a process shares.
 
@@ -38,12 +64,20 @@ class Workplace:
         folder: of the suite file; relative paths in a spec start there.
         stack: as `bench.training.execution.configure` returned it.
         environment: of this process.
+        literal: compute every trial step by step, and leave the backbone's operations as they are.
+        trials: the suite's, with which a trial may share work.
+        frontier_bytes: room for the tensors that phase 2 trains from.
+        prepared: the ground of the last trial, kept because the next one often shares it.
     """
 
     settings: Settings
     folder: Path
     stack: Stack
     environment: Environment
+    literal: bool = False
+    trials: Sequence[TrialSpec] = ()
+    frontier_bytes: float = 8 * 2**30
+    prepared: Prepared | None = None
 
 
 def run_trial(
@@ -88,34 +122,66 @@ def _measure(
     spec: TrialSpec, place: Workplace, report: Report, row: dict[str, Any]
 ) -> Predictions | None:
     """Fill the row as far as the trial gets."""
-    keras.backend.clear_session()
-    keras.config.set_dtype_policy(place.stack.precision)  # which clear_session has just forgotten
-    given, used, tested = _ingredients(spec, place, report, row)
-    resolved = freezing.resolve(spec.freeze, used.train)
-    row["freeze_resolved"] = resolved
-    changes = {"freeze": resolved}
-    if resolved.strategy == "head_only":
-        changes["phase2"] = None  # type: ignore[assignment]
+    literal = place.literal or not steps.shares_phase1(spec)
+    prepared = _prepared(spec, place, literal, report, row)
+    given, bench = prepared.given, prepared.bench
+    row |= {"weights": prepared.weights, "rewrites": prepared.rewrites}
+    _check_head(spec, given.classes)
+    spec = _resolved(spec, prepared.dataset.train)
+    row["freeze_resolved"] = spec.freeze
     keras.utils.set_random_seed(spec.seed)  # the head's start, however the backbone was built
-    outcome = protocol.run(spec.model_copy(update=changes), given, report, keep=row.update)
-    row |= {
-        "guards": outcome.guards,
-        "total_parameters": outcome.model.count_params(),
-    }
+    path: protocol.Path
+    if bench is None:
+        path = protocol.Literal(spec, given, report)
+    else:
+        path = sharing.Shared(spec, bench, report)
+        row["way"] = "shared"
+    outcome = protocol.run(spec, given, path, keep=row.update)
+    row |= {"guards": outcome.guards, "total_parameters": outcome.model.count_params()}
     if outcome.test is None:
         return None
     row |= {"test_accuracy": outcome.test.accuracy, "test_loss": outcome.test.loss}
-    return Predictions(outcome.test, tested)
+    return Predictions(outcome.test, given.test.hashes)
 
 
-def _ingredients(
-    spec: TrialSpec, place: Workplace, report: Report, row: dict[str, Any]
-) -> tuple[protocol.Ingredients, DatasetUsed, list[str]]:
-    dataset = spec.data.dataset
-    if dataset.folder:
-        folder = place.folder / Path(dataset.folder).expanduser()
-        dataset = dataset.model_copy(update={"folder": str(folder)})
+def _resolved(spec: TrialSpec, train_examples: int) -> TrialSpec:
+    """The trial with strategy ``auto`` replaced by what it comes to."""
+    freeze = freezing.resolve(spec.freeze, train_examples)
+    changes: dict[str, Any] = {"freeze": freeze}
+    if freeze.strategy == "head_only":
+        changes["phase2"] = None
+    return spec.model_copy(update=changes)
+
+
+def _check_head(spec: TrialSpec, classes: int) -> None:
+    if spec.head.loss == "binary" and classes != 2:
+        raise ImpossibleTrialError(
+            f"head {spec.head.name!r} has a binary loss, but {spec.data.dataset.name} has "
+            f"{classes} classes"
+        )
+
+
+def _prepared(
+    spec: TrialSpec, place: Workplace, literal: bool, report: Report, row: dict[str, Any]
+) -> Prepared:
+    """The trial's ground: as the last trial left it where that shares it, else made anew."""
+    ground = steps.ground_of(spec)
+    kept = place.prepared
+    if not literal and kept and kept.bench and kept.ground == ground:
+        row["dataset"] = kept.dataset
+        return kept
+    place.prepared = None  # its models go before others come
+    keras.backend.clear_session()
+    keras.config.set_dtype_policy(place.stack.precision)  # which clear_session has just forgotten
+    prepared = _prepare(spec, place, report, row)
+    if not literal:
+        prepared = place.prepared = replace(prepared, bench=_workbench(prepared, place))
+    return prepared
+
+
+def _prepare(spec: TrialSpec, place: Workplace, report: Report, row: dict[str, Any]) -> Prepared:
     began = time.perf_counter()
+    dataset = datasets.located(spec.data.dataset, place.folder)
     pictures = images.open_images(
         dataset,
         spec.data.image_size,
@@ -125,34 +191,54 @@ def _ingredients(
     row["pictures_seconds"] = time.perf_counter() - began
     split = splits.split(pictures, spec.data)
     used = row["dataset"] = splits.describe(pictures, split)
-    classes = len(used.class_names)
-    if spec.head.loss == "binary" and classes != 2:
-        raise ImpossibleTrialError(
-            f"head {spec.head.name!r} has a binary loss, but {dataset.name} has {classes} classes"
-        )
     report(Progress(stage="weights"))
     keras.utils.set_random_seed(spec.seed)
     loaded = weights.load(spec.backbone, spec.data.image_size, place.settings, place.folder)
-    row["weights"] = loaded.used
     if spec.freeze.strategy == "scratch":
         freezing.shorten_memory(loaded.model)
+    rewrites = "" if place.literal else rewriting.depthwise(loaded.model).text
 
-    def batches(indices: Any, seed: int | None = None) -> Batches:
-        size = spec.execution.batch_size
-        return Batches(pictures.pixels, pictures.labels, indices, size, spec.head, classes, seed)
+    def part(indices: NDArray[np.int64]) -> Pictures:
+        hashes = tuple(pictures.hashes[i] for i in indices)
+        return Pictures(pictures.pixels, indices, pictures.labels[indices], hashes)
 
     names = [layer.name for layer in loaded.model.layers]
     given = protocol.Ingredients(
         backbone=loaded.model,
         contract=loaded.preprocessing,
         block_starts=backbones.block_starts(loaded.blocks, names) if loaded.blocks else (),
-        classes=classes,
-        train=batches(split.train, spec.seed),
-        val=batches(split.val),
-        test=batches(split.test),
+        classes=len(used.class_names),
+        train=part(split.train),
+        val=part(split.val),
+        test=part(split.test),
         jit=execution.jit(),
+        scratch=place.settings.scratch(),
     )
-    return given, used, [pictures.hashes[i] for i in split.test]
+    return Prepared(steps.ground_of(spec), given, used, loaded.used, rewrites)
+
+
+def _workbench(prepared: Prepared, place: Workplace) -> sharing.Workbench:
+    """A workbench for every trial of the suite on this ground."""
+    ground, given = prepared.ground, prepared.given
+    trials = [
+        _resolved(t, prepared.dataset.train)
+        for t in place.trials
+        if steps.ground_of(t) == ground and steps.shares_phase1(t)
+    ]
+    terms = sharing.Terms(
+        identity={
+            "weights": prepared.weights.sha256,
+            "stack": place.stack.id,
+            "image_size": ground.data.image_size,
+            "contract": given.contract,
+            "rewritten": bool(prepared.rewrites),
+        },
+        about={"ground": ground.model_dump(mode="json", exclude_defaults=True)},
+        label=f"{ground.backbone.name} {ground.data.dataset.name}",
+        frontier_bytes=place.frontier_bytes,
+        settings=place.settings,
+    )
+    return sharing.Workbench(given, terms, trials)
 
 
 def _verdict(row: dict[str, Any]) -> tuple[Status, str]:

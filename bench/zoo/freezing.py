@@ -208,7 +208,7 @@ def inventory(backbone: Any) -> tuple[BackboneWeight, ...]:
     """Every weight of a Keras backbone that could train. Sets all its flags to trainable first."""
     import keras
 
-    backbone.trainable = True
+    set_trainable(backbone, True)
     return tuple(
         BackboneWeight(
             path=weight.path,
@@ -235,12 +235,23 @@ def apply(backbone: Any, start: int, batch_norm: BatchNorm) -> None:
     """Set the ``trainable`` flags of a Keras backbone. The model must be compiled afterwards."""
     import keras
 
-    backbone.trainable = True
+    set_trainable(backbone, True)
     for index, layer in enumerate(backbone.layers):
-        layer.trainable = index >= start
+        set_trainable(layer, index >= start)
         for leaf in leaves(layer):
             if isinstance(leaf, keras.layers.BatchNormalization) and batch_norm == "frozen":
                 leaf.trainable = False
+
+
+def set_trainable(layer: Any, trainable: bool) -> None:
+    """Set the flag of a Keras layer or model and of everything inside it.
+
+    On the TensorFlow backend an assignment that does not change the outermost flag is dropped
+    before Keras sees it, and so never reaches the layers inside: flags left by an earlier
+    strategy would stay.
+    """
+    layer.trainable = not trainable
+    layer.trainable = trainable
 
 
 def shorten_memory(backbone: Any) -> None:

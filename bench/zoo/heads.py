@@ -4,6 +4,7 @@ A head is data (`bench.records.Head`). Adding one is a row of `HEADS`, or a ``[[
 a suite; `attach` is the one place that turns it into layers.
 """
 
+import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -79,22 +80,41 @@ def attach(head: Head, features: Any, classes: int) -> Any:
     Returns:
         Symbolic Keras tensor (batch, outputs), float32 under every precision.
     """
+    return attach_to_pooled(head, pooling(head)(features), classes)
+
+
+def pooling(head: Head) -> Any:
+    """The Keras layer that makes a vector of a feature map."""
     from keras import layers
 
-    pooling = {
+    kinds = {
         "avg": layers.GlobalAveragePooling2D,
         "max": layers.GlobalMaxPooling2D,
         "flatten": layers.Flatten,
     }
-    x = pooling[head.pooling](name="head_pooling")(features)
+    return kinds[head.pooling](name="head_pooling")
+
+
+def attach_to_pooled(head: Head, pooled: Any, classes: int) -> Any:
+    """Put the layers above the pooling on a symbolic Keras tensor (batch, features)."""
+    from keras import layers
+
+    x = pooled
     for i, layer in enumerate(head.layers):
         if layer.dense:
             x = layers.Dense(layer.dense, activation=layer.activation, name=f"head_dense_{i}")(x)
         else:
-            x = layers.Dropout(layer.dropout, name=f"head_dropout_{i}")(x)
-    activation = None if head.output == "logits" else _activation(head)
+            # Keras draws just such a seed itself, but on PyTorch ignores one that it drew.
+            seed = random.randint(1, 10**9)
+            x = layers.Dropout(layer.dropout, seed=seed, name=f"head_dropout_{i}")(x)
     units = outputs(head, classes)
+    activation = output_activation(head)
     return layers.Dense(units, activation=activation, dtype="float32", name="head_output")(x)
+
+
+def output_activation(head: Head) -> str | None:
+    """Of the output layer; None where it gives logits."""
+    return None if head.output == "logits" else _activation(head)
 
 
 def _activation(head: Head) -> str:

@@ -1,0 +1,37 @@
+"""Intermediate work, kept between runs: one folder for each piece, complete or absent.
+
+    CACHE/<kind>/<name>-<key>/   manifest.json   what it is; its time stamp is the last use
+                                 <array>.npy     memory-mapped by readers
+
+The key is a digest of all that the content depends on. An entry is written under a temporary name
+beside its place, then renamed; opening one checks its files against the manifest. When an entry is
+complete, those least recently used go, of whatever kind, until all of it fits ``BENCH_CACHE_GIB``.
+
+``folders`` is what all kinds share. ``arrays`` is for training code: NumPy arrays under an
+identity. Pictures have a layout of their own, in ``data/picture_cache.py``.
+"""
+
+from bench.cache.arrays import Arrays, ArraysWriter, building, key, manifests, read
+from bench.cache.folders import (
+    KINDS,
+    CacheEntry,
+    DamagedEntryError,
+    clear,
+    entries,
+    trim,
+)
+
+__all__ = [
+    "KINDS",
+    "Arrays",
+    "ArraysWriter",
+    "CacheEntry",
+    "DamagedEntryError",
+    "building",
+    "clear",
+    "entries",
+    "key",
+    "manifests",
+    "read",
+    "trim",
+]

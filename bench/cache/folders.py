@@ -1,0 +1,324 @@
+"""Folders of the cache: written and opened as a whole, listed, cleared, kept under the cap."""
+
+import os
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from filelock import FileLock, Timeout
+from pydantic import AliasChoices, BaseModel, Field
+
+from bench.errors import CacheError, UnknownNameError
+from bench.settings import Settings
+
+KINDS = ("images", "activations", "heads", "modes")
+"""Folders of the cache. Nothing else under ``BENCH_CACHE_DIR`` is ever listed or removed."""
+
+MANIFEST = "manifest.json"
+_ENTRY = re.compile(r"[\w-]+-[0-9a-f]{16,32}", re.ASCII)
+_TEMPORARY = re.compile(rf"\.({_ENTRY.pattern})\.\w+", re.ASCII)
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+
+class DamagedEntryError(Exception):
+    """An entry is not what its manifest says. Callers rebuild it, or raise a CacheError."""
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """One entry, for lists.
+
+    Attributes:
+        path: its folder.
+        kind: one of ``KINDS``.
+        name: the dataset of pictures; the label of anything else.
+        size: pixels of each side of pictures; None for anything else.
+        items: pictures, or arrays.
+        bytes: on disk.
+        last_used: in UTC.
+    """
+
+    path: Path
+    kind: str
+    name: str
+    size: int | None
+    items: int
+    bytes: int
+    last_used: datetime
+
+
+# ---------------------------------------------------------------------------- entries of any kind
+
+
+def root(settings: Settings, kind: str) -> Path:
+    """The folder of a kind.
+
+    Raises:
+        UnknownNameError: there is no such kind.
+    """
+    if kind not in KINDS:
+        raise UnknownNameError("kind of cache entry", kind, KINDS)
+    return settings.cache / kind
+
+
+def slug(text: str) -> str:
+    """What may stand in a folder's name; empty where nothing may."""
+    return re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-")[:60]
+
+
+def opened(path: Path, read: Callable[[Path], T]) -> T | None:
+    """Open an entry and note the use; None where there is none.
+
+    Args:
+        path: its folder.
+        read: gives its content, and raises what NumPy, pydantic and the system raise.
+
+    Raises:
+        DamagedEntryError: it is there, but incomplete or not as its manifest says.
+    """
+    if not path.is_dir():
+        return None
+    try:
+        content = read(path)
+    # What a damaged file raises depends on where the damage is.
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        if not path.is_dir():  # removed meanwhile
+            return None
+        raise DamagedEntryError(f"{path}: {error}") from error
+    with suppress(OSError):  # a read-only cache is fine
+        os.utime(path / MANIFEST)
+    return content
+
+
+@contextmanager
+def writing(settings: Settings, path: Path, read: Callable[[Path], Any]) -> Iterator[Path | None]:
+    """Hold the right to build an entry: gives a folder to fill, the manifest last.
+
+    Gives None where another process has just built it. A damaged entry at ``path`` is replaced.
+    Whatever ends the block without a manifest in the folder leaves no entry behind.
+
+    Args:
+        settings: says how large the cache may grow.
+        path: where the entry will lie.
+        read: as in ``opened``.
+
+    Raises:
+        CacheError: the cache cannot be written.
+    """
+    with ExitStack() as held:
+        with explaining(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(_lock(path)))
+            _remove_leftovers(path)
+            folder = None if _complete(path, read) else _temporary(path)
+        if folder is None:
+            yield None
+            return
+        held.callback(shutil.rmtree, folder, ignore_errors=True)
+        yield folder
+        finished = (folder / MANIFEST).is_file()
+        if finished:
+            with explaining(path):
+                _appear(folder, path)
+    if finished:
+        trim(settings, path)
+
+
+@contextmanager
+def explaining(path: Path) -> Iterator[None]:
+    """Turn what the system says while an entry is written into a CacheError."""
+    try:
+        yield
+    except OSError as error:
+        raise CacheError(
+            f"cannot write the cache {path.parent}: {error}: make room or set "
+            "BENCH_CACHE_DIR to a folder that can be written"
+        ) from error
+
+
+def described(settings: Settings, kind: str, model: type[M]) -> list[tuple[Path, M]]:
+    """Entries of a kind with their manifests; what has no readable manifest is left out."""
+    found = []
+    for path in _folders(settings, kind, _ENTRY):
+        with suppress(OSError, ValueError):
+            found.append((path, model.model_validate_json((path / MANIFEST).read_bytes())))
+    return found
+
+
+def now() -> str:
+    """UTC, ISO 8601 with microseconds: sorts by time."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+# ------------------------------------------------------------------------------- lists and the cap
+
+
+class _Listed(BaseModel):
+    name: str = Field(validation_alias=AliasChoices("label", "name"))
+    size: int | None = None
+    pictures: int | None = None
+    arrays: dict[str, Any] = {}
+
+
+def entries(settings: Settings, kinds: Sequence[str] | None = None) -> list[CacheEntry]:
+    """Every entry whose manifest can be read, by kind, name and size.
+
+    Raises:
+        UnknownNameError: there is no such kind.
+    """
+    found = [
+        CacheEntry(
+            path=path,
+            kind=kind,
+            name=manifest.name,
+            size=manifest.size,
+            items=len(manifest.arrays) if manifest.pictures is None else manifest.pictures,
+            bytes=_bytes(path),
+            last_used=datetime.fromtimestamp(_last_used(path), UTC),
+        )
+        for kind in kinds or KINDS
+        for path, manifest in described(settings, kind, _Listed)
+    ]
+    return sorted(found, key=lambda e: (KINDS.index(e.kind), e.name, e.size or 0, e.path))
+
+
+def clear(settings: Settings, kinds: Sequence[str] | None = None) -> int:
+    """Remove all entries, damaged and abandoned ones too, save those being built right now.
+
+    Returns:
+        Bytes freed.
+
+    Raises:
+        CacheError: something could not be removed.
+        UnknownNameError: there is no such kind.
+    """
+    freed = 0
+    try:
+        for kind in kinds or KINDS:
+            for pattern in (_TEMPORARY, _ENTRY):
+                for folder in _folders(settings, kind, pattern):
+                    freed += _remove_unless_held(folder)
+    except OSError as error:
+        raise CacheError(f"cannot clear the cache {settings.cache}: {error}") from error
+    return freed
+
+
+def trim(settings: Settings, keep: Path) -> None:
+    """Remove entries until all of them fit ``settings.cache_bytes``, least recently used first.
+
+    What killed builders left behind goes too; what is being built stays. Removed arrays stay
+    readable where they are mapped. An entry larger than the cap stays until another one has been
+    written, and is then the first to go: the others are not lost for its sake.
+
+    Args:
+        settings: where the cache lies and how large it may be.
+        keep: the entry just written: it stays.
+    """
+    cap, kept = settings.cache_bytes, _bytes(keep)
+    with explaining(keep), FileLock(settings.cache / ".trim.lock"):
+        for kind in KINDS:
+            for folder in _folders(settings, kind, _TEMPORARY):
+                with suppress(OSError):  # of another user, say: it is no reason to fail a trial
+                    _remove_unless_held(folder)
+        others = {
+            path: (size := _bytes(path), size <= cap, _last_used(path))
+            for kind in KINDS
+            for path in _folders(settings, kind, _ENTRY)
+            if path != keep
+        }
+        excess = sum(size for size, _, _ in others.values()) + (kept if kept <= cap else 0) - cap
+        for path in sorted(others, key=lambda p: others[p][1:]):
+            if excess <= 0:
+                return
+            with suppress(OSError):
+                excess -= _remove_unless_held(path)
+
+
+def _folders(settings: Settings, kind: str, pattern: re.Pattern[str]) -> list[Path]:
+    try:
+        found = [p for p in root(settings, kind).iterdir() if pattern.fullmatch(p.name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise CacheError(f"cannot read the cache {settings.cache}: {error}") from error
+    return [p for p in found if p.is_dir()]
+
+
+def _lock(path: Path) -> Path:
+    return path.parent / f".{path.name}.lock"
+
+
+def _temporary(path: Path) -> Path:
+    return Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+
+
+def _complete(path: Path, read: Callable[[Path], Any]) -> bool:
+    try:
+        return opened(path, read) is not None
+    except DamagedEntryError:
+        return False
+
+
+def _appear(folder: Path, path: Path) -> None:
+    for file in folder.iterdir():
+        with file.open("rb") as written:
+            os.fsync(written.fileno())
+    folder.chmod(0o755)  # mkdtemp's 0700 would hide it from who shares the cache
+    _remove(path)
+    folder.rename(path)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Temporary folders of builders that were killed: whoever holds the lock is the only one."""
+    for folder in path.parent.glob(f".{path.name}.*"):
+        if folder.is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_unless_held(folder: Path) -> int:
+    """Remove an entry, or a temporary folder of one, unless it is being built; bytes freed."""
+    temporary = _TEMPORARY.fullmatch(folder.name)
+    entry = folder.with_name(temporary[1]) if temporary else folder
+    try:
+        with FileLock(_lock(entry), timeout=0):
+            size = _bytes(folder)
+            _remove(folder)
+            return size
+    except Timeout:
+        return 0
+
+
+def _remove(folder: Path) -> None:
+    """Rename first: a reader finds all of it, or nothing."""
+    if not folder.exists():
+        return
+    doomed = folder
+    if not folder.name.startswith("."):
+        doomed = _temporary(folder)
+        folder.rename(doomed / "entry")
+    shutil.rmtree(doomed)
+
+
+def _bytes(folder: Path) -> int:
+    total = 0
+    for file in folder.rglob("*"):
+        with suppress(OSError):  # another process may be removing it
+            total += file.stat().st_size if file.is_file() else 0
+    return total
+
+
+def _last_used(path: Path) -> float:
+    """Seconds since 1970; 0 for what has no manifest."""
+    try:
+        return (path / MANIFEST).stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,216 @@
+"""Where decoded pictures lie: one folder for each (source, size), in the cache.
+
+    CACHE/images/<name>-<size>-<key>/   pixels.npy     uint8, (pictures, size, size, 3)
+                                        examples.npz   labels, official splits, hashes, ids
+                                        manifest.json  what it is; written last
+
+How entries come and go is in ``bench/cache/folders.py``.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.cache.folders import (
+    MANIFEST,
+    DamagedEntryError,
+    described,
+    explaining,
+    opened,
+    root,
+    slug,
+    writing,
+)
+from bench.data.decoding import DECODING_VERSION
+from bench.data.examples import Example, Source
+from bench.records import Record, SplitName
+from bench.settings import Settings
+
+_SPLITS: tuple[SplitName | None, ...] = (None, "train", "val", "test")
+_PIXELS, _EXAMPLES = "pixels.npy", "examples.npz"
+
+
+class Manifest(Record):
+    """What an entry is. ``identity`` and ``signature`` are the source's, see ``Source``."""
+
+    format: Literal[1] = 1
+    decoding: int
+    name: str
+    identity: str
+    signature: str
+    size: int
+    pictures: int
+    class_names: tuple[str, ...]
+    problems: tuple[str, ...]
+    created: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A complete entry, opened.
+
+    Attributes:
+        manifest: what it is.
+        pixels: uint8, shape (pictures, size, size, 3), memory-mapped, read-only.
+        labels: int64, shape (pictures,).
+        official, hashes, ids: one each per picture.
+    """
+
+    manifest: Manifest
+    pixels: np.memmap
+    labels: NDArray[np.int64]
+    official: tuple[SplitName | None, ...]
+    hashes: tuple[str, ...]
+    ids: tuple[str, ...]
+
+
+def entry_path(settings: Settings, source: Source, signature: str, size: int) -> Path:
+    """Where these pictures at this size lie, or will lie.
+
+    The key holds all that the content depends on: source, signature, size, decoding version.
+    """
+    content = json.dumps([source.identity, signature, size, DECODING_VERSION])
+    key = hashlib.sha256(content.encode()).hexdigest()[:16]
+    name = slug(source.name) or "pictures"
+    return root(settings, "images") / f"{name}-{size}-{key}"
+
+
+def read(path: Path) -> Entry | None:
+    """Open an entry; None where there is none.
+
+    Raises:
+        DamagedEntryError: it is there, but incomplete or not as its manifest says.
+    """
+    return opened(path, _read)
+
+
+def newest(settings: Settings, identity: str, size: int) -> Entry | None:
+    """The entry of a source at a size that was written last, whatever its signature.
+
+    Raises:
+        DamagedEntryError: there are some, and every one is damaged.
+    """
+    wanted = (identity, size, DECODING_VERSION)
+    current = [
+        (path, manifest)
+        for path, manifest in described(settings, "images", Manifest)
+        if (manifest.identity, manifest.size, manifest.decoding) == wanted
+    ]
+    damage: DamagedEntryError | None = None
+    for path, _ in sorted(current, key=lambda pm: pm[1].created, reverse=True):
+        try:
+            if entry := read(path):
+                return entry
+        except DamagedEntryError as error:
+            damage = damage or error
+    if damage:
+        raise damage
+    return None
+
+
+@contextmanager
+def building(settings: Settings, path: Path) -> Iterator["EntryWriter | None"]:
+    """Hold the right to build an entry. Gives None where another process has just built it.
+
+    A damaged entry at ``path`` is replaced. Whatever ends the block before ``finish`` leaves no
+    entry behind.
+
+    Raises:
+        CacheError: the cache cannot be written.
+    """
+    with writing(settings, path, _read) as folder:
+        if folder is None:
+            yield None
+            return
+        with explaining(path):
+            pixels = (folder / _PIXELS).open("wb")
+        try:
+            yield EntryWriter(path, folder, pixels)
+        finally:
+            with suppress(OSError):  # of a full disk: ``add`` has raised it already
+                pixels.close()
+
+
+class EntryWriter:
+    """Writes one entry picture by picture: memory does not grow with the pixels."""
+
+    def __init__(self, path: Path, folder: Path, pixels: BinaryIO) -> None:
+        self._path, self._folder, self._file = path, folder, pixels
+        self._labels: list[int] = []
+        self._official: list[int] = []
+        self._hashes: list[str] = []
+        self._ids: list[str] = []
+        self._shape: tuple[int, ...] = ()
+
+    @property
+    def pictures(self) -> int:
+        """How many were added."""
+        return len(self._labels)
+
+    def add(self, example: Example, digest: str, pixels: NDArray[np.uint8]) -> None:
+        """Append one picture.
+
+        Args:
+            example: gives label, split and id.
+            digest: SHA-256 of its encoded bytes, 64 hex digits.
+            pixels: uint8, shape (size, size, 3), the same for every picture.
+        """
+        with explaining(self._path):
+            if not self._shape:
+                self._shape = pixels.shape
+                self._write_header()
+            self._file.write(np.ascontiguousarray(pixels).data)
+        self._labels.append(example.label)
+        self._official.append(_SPLITS.index(example.official))
+        self._hashes.append(digest)
+        self._ids.append(example.id)
+
+    def finish(self, manifest: Manifest) -> None:
+        """Complete the entry: it appears under its name when the block ends."""
+        with explaining(self._path):
+            self._file.seek(0)
+            self._write_header()
+            self._file.flush()
+            np.savez(
+                self._folder / _EXAMPLES,
+                labels=np.array(self._labels, np.int64),
+                official=np.array(self._official, np.int8),
+                hashes=np.array(self._hashes, "S64"),
+                ids=np.array(self._ids, np.str_),
+            )
+            (self._folder / MANIFEST).write_bytes(manifest.model_dump_json(indent=1).encode())
+
+    def _write_header(self) -> None:
+        # NumPy pads this header so that the first dimension can grow: rewritten in place.
+        header = {"descr": "|u1", "fortran_order": False, "shape": (self.pictures, *self._shape)}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+
+def _read(path: Path) -> Entry:
+    manifest = Manifest.model_validate_json((path / MANIFEST).read_bytes())
+    pixels = np.load(path / _PIXELS, mmap_mode="r", allow_pickle=False)
+    shape = (manifest.pictures, manifest.size, manifest.size, 3)
+    if pixels.shape != shape or pixels.dtype != np.uint8:
+        raise ValueError(f"{_PIXELS} is {pixels.dtype} {pixels.shape}, expected uint8 {shape}")
+    if (path / _PIXELS).stat().st_size != pixels.offset + pixels.nbytes:
+        raise ValueError(f"{_PIXELS} has bytes beyond its pictures")
+    with np.load(path / _EXAMPLES, allow_pickle=False) as arrays:
+        labels, official = arrays["labels"], arrays["official"]
+        hashes, ids = arrays["hashes"].astype(np.str_), arrays["ids"]
+    if {len(a) for a in (labels, official, hashes, ids)} != {manifest.pictures}:
+        raise ValueError(f"{_EXAMPLES} does not hold {manifest.pictures} pictures")
+    return Entry(
+        manifest=manifest,
+        pixels=cast(np.memmap, pixels),
+        labels=labels,
+        official=tuple(_SPLITS[code] for code in official),
+        hashes=tuple(hashes.tolist()),
+        ids=tuple(ids.tolist()),
+    )

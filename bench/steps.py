@@ -1,0 +1,127 @@
+"""What a trial consists of, and which of it is equal to other trials' work. Needs no Keras.
+
+    images        decoding a dataset at a size
+    activations   one pass of the pictures through the backbone: the pooled features that heads
+                  learn from, and the frontier (what crosses the freeze boundary), for each view
+    heads         phase 1: every seed's head (and heads of one shape) trained as one stack
+    fine-tuning   phase 2: the top of the backbone, from the frontier; a trial's own
+    evaluation    scoring val and test; a trial's own
+
+Activations and heads are kept under a content key, so that equal ones are computed once, survive a
+kill and serve the next suite. This module says what is equal; `bench.training.sharing` computes it.
+"""
+
+import json
+from typing import Any, Literal
+
+from bench.records import Augmentation, Backbone, Data, Execution, Head, Phase, Record, TrialSpec
+
+Pooling = Literal["avg", "max", "flatten"]
+
+
+class View(Record):
+    """What augmentation makes of the train pictures in one epoch.
+
+    Attributes:
+        augmentation: the random layers.
+        number: which view.
+        seed: of the trial where each seed has views of its own; None where they are shared.
+    """
+
+    augmentation: tuple[Augmentation, ...]
+    number: int
+    seed: int | None = None
+
+
+def view_of(spec: TrialSpec, epoch: int) -> View | None:
+    """The view that an epoch (counted from the trial's first) sees; None without augmentation."""
+    if not spec.augmentation:
+        return None
+    number = epoch % spec.views if isinstance(spec.views, int) else epoch
+    seed = spec.seed if spec.views == "per-seed" else None
+    return View(augmentation=spec.augmentation, number=number, seed=seed)
+
+
+def views_of(spec: TrialSpec, first: int, epochs: int) -> list[View | None]:
+    """The distinct views of a phase that begins with epoch ``first``, in order."""
+    return list(dict.fromkeys(view_of(spec, e) for e in range(first, first + epochs)))
+
+
+class Ground(Record):
+    """What trials must have in common to share anything: one model and its pictures.
+
+    Attributes:
+        seed: of random weights, which differ by it; None for weights that do not.
+    """
+
+    backbone: Backbone
+    data: Data
+    execution: Execution
+    seed: int | None = None
+
+
+def ground_of(spec: TrialSpec) -> Ground:
+    """The ground that a trial stands on."""
+    random = spec.backbone.weights == "random"
+    return Ground(
+        backbone=spec.backbone,
+        data=spec.data,
+        execution=spec.execution,
+        seed=spec.seed if random else None,
+    )
+
+
+def shares_phase1(spec: TrialSpec) -> bool:
+    """Whether phase 1 can learn from features computed once: the backbone is frozen in it."""
+    return spec.phase1 is not None
+
+
+def shares_phase2(spec: TrialSpec) -> bool:
+    """Whether phase 2 has a constant part below its freeze boundary."""
+    everything = spec.freeze.strategy in ("all", "scratch")
+    return spec.phase2 is not None and not everything and spec.batch_norm != "train"
+
+
+class HeadStep(Record):
+    """Phase 1 of a trial: what a head's weights depend on besides the features."""
+
+    head: Head
+    phase: Phase
+    batch_size: int
+    augmentation: tuple[Augmentation, ...]
+    views: Any
+    seed: int
+
+    @property
+    def stack(self) -> str:
+        """Heads with an equal one can train as one batched computation.
+
+        Seeds and dropout rates may differ; and a rate that follows each head's own val loss cannot
+        be shared.
+        """
+        alone = self.phase.reduce_learning_rate is not None or self.views == "per-seed"
+        layers = [
+            layer.model_copy(update={"dropout": 0.5}) if layer.dropout is not None else layer
+            for layer in self.head.layers
+        ]
+        shape = self.head.model_copy(update={"name": "", "layers": tuple(layers)})
+        same = self.model_copy(update={"head": shape, "seed": self.seed if alone else 0})
+        return json.dumps(same.model_dump(mode="json"), sort_keys=True)
+
+
+def head_step(spec: TrialSpec) -> HeadStep:
+    """Phase 1 of a trial that has one.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if spec.phase1 is None:
+        raise ValueError(f"{spec.label}: no phase 1")
+    return HeadStep(
+        head=spec.head.model_copy(update={"name": ""}),
+        phase=spec.phase1,
+        batch_size=spec.execution.batch_size,
+        augmentation=spec.augmentation,
+        views=spec.views if spec.augmentation else None,
+        seed=spec.seed,
+    )

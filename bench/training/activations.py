@@ -1,0 +1,207 @@
+"""What a frozen backbone makes of the pictures: computed once, and kept on disk under its content.
+
+A cut is a place in the backbone: the pooled features that a head learns from, or the frontier
+below a freeze boundary. One pass of a split (as one augmented view shows it) through the backbone
+gives every cut that is asked for.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import cache
+from bench.errors import CacheError
+from bench.records import Preprocessing, Progress, SplitName
+from bench.settings import Settings
+from bench.steps import View
+from bench.training import views
+from bench.training.batches import Pictures
+from bench.training.recording import Report
+from bench.zoo import preprocessing
+
+KIND = "activations"
+VERSION = 1
+"""Raised when the same identity would get other numbers."""
+
+Found = tuple[NDArray[np.float32], ...]
+"""The tensors of one cut, each (pictures, ...), memory-mapped."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A place in the backbone.
+
+    Attributes:
+        name: ``pooled avg``, ``frontier 100``.
+        tensors: what crosses there, symbolic, batch first.
+    """
+
+    name: str
+    tensors: tuple[Any, ...]
+
+    @property
+    def numbers(self) -> int:
+        """How many cross for one picture."""
+        return sum(math.prod(t.shape[1:]) for t in self.tensors)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The backbone and the pictures that activations come from.
+
+    Attributes:
+        backbone: Keras model with the weights that the identity names; nothing above a cut that is
+            asked for again may have been trained since.
+        contract: what it expects of pixels.
+        splits: the pictures.
+        identity: of weights, stack, size and whatever else the numbers depend on; JSON values.
+        about: what an entry of the cache says of itself besides; JSON values.
+        label: for lists.
+        settings: whose cache keeps them.
+    """
+
+    backbone: Any
+    contract: Preprocessing
+    splits: Mapping[SplitName, Pictures]
+    identity: Mapping[str, Any]
+    about: Mapping[str, Any]
+    label: str
+    settings: Settings
+
+
+class Activations:
+    """Activations of one backbone at some cuts.
+
+    Args:
+        source: where they come from.
+        cuts: all that may be asked for, by name; they are computed in one model.
+    """
+
+    def __init__(self, source: Source, cuts: Sequence[Cut]) -> None:
+        self.cuts = {c.name: c for c in cuts}
+        self._source = source
+        self._model: Any = None
+        self._digests: dict[SplitName, str] = {}
+        self._opened: dict[str, Found] = {}
+
+    def get(
+        self, name: str, split: SplitName, view: View | None, along: Sequence[str], report: Report
+    ) -> Found:
+        """The activations of a split at a cut.
+
+        Args:
+            name: of the cut.
+            split: which pictures.
+            view: how augmentation shows them.
+            along: cuts worth computing in the same pass, should there have to be one.
+            report: told of the pass.
+        """
+        identity = self.identity(name, split, view)
+        key = cache.key(identity)
+        for _ in range(3):  # another process may clear what this one has just built
+            if key not in self._opened and (found := self._read(name, identity)):
+                self._opened[key] = found
+            if key in self._opened:
+                return self._opened[key]
+            wanted = [name, *(n for n in along if n != name)]
+            self._compute([self.cuts[n] for n in wanted], split, view, report)
+        raise CacheError(
+            f"activations vanish from {self._source.settings.cache} as soon as they are written: "
+            "is another process clearing it, or BENCH_CACHE_GIB too small?"
+        )
+
+    def identity(self, name: str, split: SplitName, view: View | None) -> dict[str, Any]:
+        """All that these activations depend on."""
+        return {
+            **self._source.identity,
+            "version": VERSION,
+            "cut": name,
+            "pictures": self.digest(split),
+            "split": "train" if view else "any",
+            "view": view.model_dump(mode="json") if view else None,
+            "views_version": views.VERSION if view else None,
+        }
+
+    def digest(self, split: SplitName) -> str:
+        """Of a split's pictures, in order."""
+        if split not in self._digests:
+            digest = hashlib.sha256()
+            for content in self._source.splits[split].hashes:
+                digest.update(content.encode())
+            self._digests[split] = digest.hexdigest()
+        return self._digests[split]
+
+    def _read(self, name: str, identity: Mapping[str, Any]) -> Found | None:
+        entry = cache.read(self._source.settings, KIND, identity)
+        if entry is None:
+            return None
+        return tuple(entry.arrays[f"tensor{i}"] for i in range(len(self.cuts[name].tensors)))
+
+    def _compute(
+        self, cuts: Sequence[Cut], split: SplitName, view: View | None, report: Report
+    ) -> None:
+        """One pass of the split, keeping those of the cuts that the cache does not hold."""
+        pictures = self._source.splits[split]
+        with ExitStack() as entries:
+            written: dict[str, list[NDArray[np.float32]]] = {}
+            for cut in sorted(cuts, key=lambda c: c.name):  # everybody locks in the same order
+                writer = entries.enter_context(self._building(cut, split, view))
+                if writer is not None:
+                    written[cut.name] = [
+                        writer.create(f"tensor{i}", (len(pictures), *t.shape[1:]), "float32")
+                        for i, t in enumerate(cut.tensors)
+                    ]
+                    writer.content |= {**self._source.about, "numbers": cut.numbers}
+            if written:
+                self._pass(pictures, view, written, report)
+
+    def _building(self, cut: Cut, split: SplitName, view: View | None) -> Any:
+        shown = f" view {view.number}" if view else ""
+        label = f"{self._source.label} {cut.name} {split}{shown}"
+        identity = self.identity(cut.name, split, view)
+        return cache.building(self._source.settings, KIND, identity, label)
+
+    def _pass(
+        self,
+        pictures: Pictures,
+        view: View | None,
+        written: Mapping[str, Sequence[NDArray[np.float32]]],
+        report: Report,
+    ) -> None:
+        model = self._whole()
+        for rows, pixels in views.chunks(pictures, view):
+            found = _predict(model, pixels)
+            for name, arrays in written.items():
+                for array, value in zip(arrays, found[name], strict=True):
+                    array[rows] = value
+            done = rows.stop
+            report(Progress(stage=KIND, step=done, steps=len(pictures)))
+
+    def _whole(self) -> Any:
+        """Pixels -> every cut's tensors, the backbone in inference mode."""
+        if self._model is None:
+            backbone = self._source.backbone
+            tensors = {n: list(c.tensors) for n, c in self.cuts.items()}
+            inside = keras.Model(backbone.inputs[0], tensors)
+            pixels = keras.Input(backbone.inputs[0].shape[1:], dtype="uint8")
+            prepared = preprocessing.apply(self._source.contract, keras.ops.cast(pixels, "float32"))
+            self._model = keras.Model(pixels, inside(prepared, training=False))
+        return self._model
+
+
+def _predict(model: Any, pixels: NDArray[np.uint8]) -> dict[str, list[NDArray[np.float32]]]:
+    """Of up to `views.CHUNK` pictures, filled up to that many so that one shape is compiled."""
+    missing = views.CHUNK - len(pixels)
+    filled = np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)])
+    found = model.predict_on_batch(filled)
+    return {
+        name: [np.asarray(v, np.float32)[: len(pixels)] for v in values]
+        for name, values in found.items()
+    }

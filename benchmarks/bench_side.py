@@ -1,0 +1,95 @@
+"""Bench's side of a case, in a process of its own.
+
+    python -m benchmarks.bench_side SUITE.toml RESULTS_FOLDER bench|literal
+
+Runs the suite as ``bench run`` does; told ``literal``, with no work shared between trials. The last
+line of its output is a `BenchRun` as JSON.
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from bench import suite as suites
+from bench.records import Environment, Progress, Record, Stack, TrialResult, TrialSpec
+from bench.running import runner, store
+from bench.running.isolation import LocalEngine
+from bench.running.messages import Setup
+from bench.running.store import Store
+from bench.settings import Settings
+from bench.suite import Suite
+
+
+class BenchRun(Record):
+    """How a suite went.
+
+    Attributes:
+        start_seconds: until the worker process was ready, frameworks imported.
+        work_seconds: from then to the last row on disk.
+    """
+
+    stack: Stack
+    environment: Environment
+    start_seconds: float
+    work_seconds: float
+    rows: tuple[TrialResult, ...]
+
+
+class Silence:
+    """A listener that costs nothing."""
+
+    def begins(self, stack: Stack, trials: int, settled: int) -> None: ...
+
+    def trial_begins(self, spec: TrialSpec) -> None: ...
+
+    def progress(self, progress: Progress) -> None: ...
+
+    def trial_ends(self, result: TrialResult) -> None: ...
+
+
+def main() -> None:
+    """Run the suite in the file given."""
+    suite = suites.load(Path(sys.argv[1]))
+    settings = Settings.from_environment()
+    with store.writing(Path(sys.argv[2]), settings.names(suite.folder)) as held:
+        print(measure(suite, held, settings, sys.argv[3] == "literal").model_dump_json())
+
+
+def measure(suite: Suite, held: Store, settings: Settings, literal: bool) -> BenchRun:
+    """Time a suite's run.
+
+    Args:
+        suite: what to run.
+        held: where rows go.
+        settings: this machine's.
+        literal: share no work between trials, where this version of Bench shares any.
+    """
+    began = time.perf_counter()
+    no_sharing: dict[str, Any] = {"literal": True} if "literal" in Setup.model_fields else {}
+    with held.scratch() as scratch:
+        setup = Setup(
+            settings=settings,
+            folder=suite.folder,
+            scratch=scratch.absolute(),
+            execution=suite.trials[0].execution,
+            **(no_sharing if literal else {}),
+        )
+        engine = LocalEngine(setup)
+        try:
+            ready = time.perf_counter()
+            summary = runner.run(suite.trials, held, engine, Silence())
+            done = time.perf_counter()
+        finally:
+            engine.close()
+    return BenchRun(
+        stack=engine.stack,
+        environment=engine.environment,
+        start_seconds=ready - began,
+        work_seconds=done - ready,
+        rows=summary.measured,
+    )
+
+
+if __name__ == "__main__":
+    main()
