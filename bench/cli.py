@@ -17,7 +17,7 @@ from bench import __version__
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.records import TrialSpec
+    from bench.running.plan import Plan
     from bench.running.store import Store
     from bench.settings import Settings
     from bench.suite import Suite
@@ -92,7 +92,7 @@ def run(
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Its tiny version, by its smoke table.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the trials only.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
     only: Annotated[
         list[str] | None,
         typer.Option(help="Only trials whose label holds this text; may be given again."),
@@ -115,7 +115,7 @@ def run(
     settings = Settings.from_environment()
     problems = plan.problems(loaded, settings)
     if dry_run:
-        _print_trials(loaded.trials, problems)
+        _print_trials(plan.of(loaded, settings, literal, results / loaded.name), problems)
         return
     if problems:
         raise BenchError("; ".join(problems))
@@ -170,10 +170,10 @@ def _suite_path(suite: str) -> Path:
     return path if is_path else named
 
 
-def _print_trials(trials: "tuple[TrialSpec, ...]", problems: list[str]) -> None:
-    for number, trial in enumerate(trials, start=1):
-        out.print(f"{number:4d}  {trial.key[:12]}  {trial.label}", markup=False, soft_wrap=True)
-    out.print("1 trial" if len(trials) == 1 else f"{len(trials)} trials")
+def _print_trials(planned: "Plan", problems: list[str]) -> None:
+    from bench.reporting import plans
+
+    out.print(plans.listing(planned), markup=False, soft_wrap=True)
     for problem in problems:
         err.print(f"bench: would stop here: {problem}", markup=False, soft_wrap=True)
 

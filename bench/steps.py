@@ -12,9 +12,19 @@ kill and serve the next suite. This module says what is equal; `bench.training.s
 """
 
 import json
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from bench.records import Augmentation, Backbone, Data, Execution, Head, Phase, Record, TrialSpec
+from bench.records import (
+    Augmentation,
+    Backbone,
+    Data,
+    Execution,
+    Head,
+    Phase,
+    Record,
+    SplitName,
+    TrialSpec,
+)
 
 Pooling = Literal["avg", "max", "flatten"]
 
@@ -80,6 +90,41 @@ def shares_phase2(spec: TrialSpec) -> bool:
     """Whether phase 2 has a constant part below its freeze boundary."""
     everything = spec.freeze.strategy in ("all", "scratch")
     return spec.phase2 is not None and not everything and spec.batch_norm != "train"
+
+
+class Need(NamedTuple):
+    """What a trial asks of one pass through the backbone.
+
+    Attributes:
+        split: which pictures pass.
+        view: how augmentation shows them; None as they are.
+        cut: where in the backbone: the pooled features, or the frontier.
+    """
+
+    split: SplitName
+    view: View | None
+    cut: Literal["pooled", "frontier"]
+
+
+def needs(spec: TrialSpec, frontier: bool) -> list[Need]:
+    """What a trial with a shared phase 1 asks of the passes, should no phase stop early.
+
+    Args:
+        spec: the trial, its freeze strategy resolved.
+        frontier: phase 2 trains from the frontier. Without it, phase 2 asks for nothing here.
+    """
+    if spec.phase1 is None:
+        return []
+    phase1 = views_of(spec, 0, spec.phase1.epochs)
+    found = [Need("train", view, "pooled") for view in phase1]
+    found.append(Need("val", None, "pooled"))
+    if spec.phase2 is None:
+        found.append(Need("test", None, "pooled"))
+    elif frontier:
+        phase2 = views_of(spec, spec.phase1.epochs, spec.phase2.epochs)
+        found += [Need("train", view, "frontier") for view in phase2]
+        found += [Need("val", None, "frontier"), Need("test", None, "frontier")]
+    return found
 
 
 class HeadStep(Record):

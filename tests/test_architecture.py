@@ -18,7 +18,7 @@ LAYERS = (
     ("training", "measuring"),
     ("suite", "suite_file"),
     ("zoo", "data"),
-    ("cache",),
+    ("cache", "steps"),
     ("records", "errors", "settings"),
 )
 DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}

@@ -4,6 +4,7 @@ Shapes and mechanics only: random weights, so no accuracy here means anything.
 """
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -11,7 +12,8 @@ import numpy as np
 from conftest import make_spec
 
 from bench.records import Execution, Freeze, Head, TrialSpec
-from bench.training import protocol
+from bench.settings import Settings
+from bench.training import protocol, sharing, workbench
 from bench.training.batches import Pictures
 from bench.training.recording import Report
 
@@ -79,3 +81,29 @@ def run(
     """The protocol, literally."""
     given = given or ingredients(trial)
     return protocol.run(trial, given, protocol.Literal(trial, given, report, steps))
+
+
+def bench_for(
+    trials: Sequence[TrialSpec],
+    settings: Settings,
+    given: protocol.Ingredients | None = None,
+    frontier_bytes: float = 2**30,
+) -> workbench.Workbench:
+    """A workbench for trials on one ground."""
+    terms = workbench.Terms(
+        identity={"weights": "a" * 64},
+        about={"ground": "tiny"},
+        label="tiny pictures",
+        frontier_bytes=frontier_bytes,
+        settings=settings,
+        machine={"stack": "tiny"},
+    )
+    return workbench.Workbench(given or ingredients(trials[0]), terms, trials)
+
+
+def run_shared(
+    trial: TrialSpec, bench: workbench.Workbench, report: Report = lambda _: None
+) -> protocol.Outcome:
+    """The protocol, with what trials share."""
+    keras.utils.set_random_seed(trial.seed)
+    return protocol.run(trial, bench.given, sharing.Shared(trial, bench, report))

@@ -7,7 +7,9 @@ gives every cut that is asked for.
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +23,9 @@ from bench.errors import CacheError
 from bench.records import Preprocessing, Progress, SplitName
 from bench.settings import Settings
 from bench.steps import View
-from bench.training import views
+from bench.training import modes, views
 from bench.training.batches import Pictures
+from bench.training.modes import Mode
 from bench.training.recording import Report
 from bench.zoo import preprocessing
 
@@ -65,6 +68,8 @@ class Source:
         about: what an entry of the cache says of itself besides; JSON values.
         label: for lists.
         settings: whose cache keeps them.
+        jit: compile with XLA, where that is not for measuring to say.
+        machine: what the speed of a pass depends on, as `modes.choose` wants it.
     """
 
     backbone: Any
@@ -74,6 +79,8 @@ class Source:
     about: Mapping[str, Any]
     label: str
     settings: Settings
+    jit: bool
+    machine: Mapping[str, Any]
 
 
 class Activations:
@@ -86,6 +93,7 @@ class Activations:
 
     def __init__(self, source: Source, cuts: Sequence[Cut]) -> None:
         self.cuts = {c.name: c for c in cuts}
+        self.seconds_per_picture: float | None = None  # of a pass, where one was timed
         self._source = source
         self._model: Any = None
         self._digests: dict[SplitName, str] = {}
@@ -142,6 +150,9 @@ class Activations:
         entry = cache.read(self._source.settings, KIND, identity)
         if entry is None:
             return None
+        self.seconds_per_picture = (
+            entry.content.get("seconds_per_picture") or self.seconds_per_picture
+        )
         return tuple(entry.arrays[f"tensor{i}"] for i in range(len(self.cuts[name].tensors)))
 
     def _compute(
@@ -151,16 +162,22 @@ class Activations:
         pictures = self._source.splits[split]
         with ExitStack() as entries:
             written: dict[str, list[NDArray[np.float32]]] = {}
+            writers = []
             for cut in sorted(cuts, key=lambda c: c.name):  # everybody locks in the same order
                 writer = entries.enter_context(self._building(cut, split, view))
                 if writer is not None:
+                    writers.append(writer)
+                    about = {"numbers": cut.numbers, "split": split}
+                    writer.content |= {**self._source.about, **about}
                     written[cut.name] = [
                         writer.create(f"tensor{i}", (len(pictures), *t.shape[1:]), "float32")
                         for i, t in enumerate(cut.tensors)
                     ]
-                    writer.content |= {**self._source.about, "numbers": cut.numbers}
-            if written:
-                self._pass(pictures, view, written, report)
+            if not written:
+                return
+            how = self._pass(pictures, view, written, report)
+            for writer in writers:
+                writer.content |= how
 
     def _building(self, cut: Cut, split: SplitName, view: View | None) -> Any:
         shown = f" view {view.number}" if view else ""
@@ -174,15 +191,35 @@ class Activations:
         view: View | None,
         written: Mapping[str, Sequence[NDArray[np.float32]]],
         report: Report,
-    ) -> None:
-        model = self._whole()
+    ) -> dict[str, Any]:
+        """Fill the arrays; returns how that went, as JSON values."""
+        model, mode = self._whole(), None
+        times: list[float] = []
         for rows, pixels in views.chunks(pictures, view):
+            left = 1 + (len(pictures) - rows.stop) // views.CHUNK
+            if mode is None and len(times) > 1:
+                mode = self._mode(pixels, left, times[-1])
+                model.compile(jit_compile=mode.jit)
+            began = time.perf_counter()
             found = _predict(model, pixels)
+            times.append(time.perf_counter() - began)
             for name, arrays in written.items():
                 for array, value in zip(arrays, found[name], strict=True):
                     array[rows] = value
-            done = rows.stop
-            report(Progress(stage=KIND, step=done, steps=len(pictures)))
+            report(Progress(stage=KIND, step=rows.stop, steps=len(pictures)))
+        pace = statistics.median(times[1:]) / views.CHUNK if len(times) > 1 else None
+        return {"seconds_per_picture": pace, "execution": mode.text if mode else ""}
+
+    def _mode(self, pixels: NDArray[np.uint8], steps: int, seconds: float) -> Mode:
+        """Graph or XLA for what is left of a pass."""
+        model = self._whole()
+
+        def step(jit: bool) -> Callable[[], object]:
+            model.compile(jit_compile=jit)
+            return lambda: _predict(model, pixels)
+
+        identity = {**self._source.machine, "work": "activations", "cuts": sorted(self.cuts)}
+        return modes.choose(identity, step, steps, self._source.settings, seconds)
 
     def _whole(self) -> Any:
         """Pixels -> every cut's tensors, the backbone in inference mode."""
@@ -193,6 +230,7 @@ class Activations:
             pixels = keras.Input(backbone.inputs[0].shape[1:], dtype="uint8")
             prepared = preprocessing.apply(self._source.contract, keras.ops.cast(pixels, "float32"))
             self._model = keras.Model(pixels, inside(prepared, training=False))
+            self._model.compile(jit_compile=self._source.jit)
         return self._model
 
 

@@ -4,7 +4,7 @@ import os
 import platform
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import psutil
@@ -66,9 +66,10 @@ def jit() -> bool:
     return bool(keras.backend.backend() == "jax")
 
 
-def mode() -> str:
-    """What `jit` amounts to on this backend: ``graph``, ``xla`` or ``eager``."""
-    return {"tensorflow": "graph", "jax": "xla"}.get(keras.backend.backend(), "eager")
+def mode() -> Literal["graph", "xla", "eager"]:
+    """What `jit` amounts to on this backend."""
+    known: dict[str, Literal["graph", "xla"]] = {"tensorflow": "graph", "jax": "xla"}
+    return known.get(keras.backend.backend(), "eager")
 
 
 def environment() -> Environment:

@@ -2,27 +2,24 @@
 
 XLA runs the same step up to 20 times slower than TensorFlow's graph on a CPU, or faster, and may
 take a minute to compile. So it is measured where the phase is long enough to win that minute back,
-once per machine and identity, and the answer is kept in a small file of its own:
-
-    CACHE/modes/<sha256 of the identity>.json
+once per machine and identity, and the answer is kept in the cache.
 
 JAX always compiles with XLA and PyTorch runs eagerly, so there is nothing to choose there.
 """
 
-import hashlib
-import json
-import os
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-from bench.errors import CacheError
+import keras
+import numpy as np
+
+from bench import cache
 from bench.settings import Settings
+
+KIND = "modes"
 
 PAYS_SECONDS = 300.0
 """A phase that a graph runs in less is not worth a compilation by XLA, which may take a minute."""
@@ -49,6 +46,11 @@ class Mode:
 
     name: Literal["graph", "xla", "eager"]
     evidence: str
+
+    @property
+    def text(self) -> str:
+        """Name and evidence, for a row."""
+        return f"{self.name}: {self.evidence}"
 
     @property
     def jit(self) -> bool:
@@ -97,31 +99,77 @@ def choose(
         return Mode("xla", "JAX compiles every step with XLA")
     if backend != "tensorflow":
         return Mode("eager", "PyTorch runs eagerly")
-    path = _path(identity, settings)
-    if recorded := _read(path):
+    if recorded := _recorded(identity, settings):
         return recorded
     if seconds_per_step is not None and steps * seconds_per_step < PAYS_SECONDS:
-        return _too_short(seconds_per_step, steps)
+        return _too_short(f"at most {_seconds(steps * seconds_per_step)}")
     graph = _measure(step(False))
     if steps * graph.seconds < PAYS_SECONDS:
-        return _too_short(graph.seconds, steps)
+        return _too_short(f"{_seconds(steps * graph.seconds)} at {graph.text}")
     mode = _against_xla(graph, step)
-    _write(path, {"identity": dict(identity), "name": mode.name, "evidence": mode.evidence})
+    with cache.building(settings, KIND, identity, mode.name) as writer:
+        if writer is not None:
+            writer.content |= {"name": mode.name, "evidence": mode.evidence}
     return mode
 
 
-def _backend() -> str:
-    import keras
+class Chooser:
+    """Chooses for the phases of trials on one ground.
 
+    Args:
+        identity: of machine, stack and model, as in `choose`.
+        settings: as in `choose`.
+    """
+
+    def __init__(self, identity: Mapping[str, object], settings: Settings) -> None:
+        self._identity, self._settings = identity, settings
+
+    def for_fit(
+        self,
+        work: str,
+        compiled: Callable[[bool], Any],
+        batch: Callable[[], tuple[Any, Any]],
+        steps: int,
+        seconds_per_step: float | None,
+    ) -> Mode:
+        """The mode in which to fit a model; the model comes out as it went in, but compiled.
+
+        Args:
+            work: what is fitted, among the work on this ground.
+            compiled: jit -> the model, compiled that way.
+            batch: gives inputs and targets of one batch.
+            steps: as in `choose`.
+            seconds_per_step: as in `choose`.
+        """
+
+        def step(jit: bool) -> Step:
+            model, (inputs, targets) = compiled(jit), batch()
+            return lambda: model.train_on_batch(inputs, targets)
+
+        model = compiled(False)
+        before = [np.array(keras.ops.convert_to_numpy(v.value)) for v in model.variables]
+        mode = choose(
+            {**self._identity, "work": work}, step, steps, self._settings, seconds_per_step
+        )
+        for variable, value in zip(model.variables, before, strict=True):
+            variable.assign(value)
+        return mode
+
+
+def _recorded(identity: Mapping[str, object], settings: Settings) -> Mode | None:
+    """An answer given before; None where there is none, or none that makes sense."""
+    entry = cache.read(settings, KIND, identity)
+    if entry is None or entry.content.get("name") not in ("graph", "xla"):
+        return None
+    return Mode(entry.content["name"], str(entry.content.get("evidence", "")))
+
+
+def _backend() -> str:
     return str(keras.backend.backend())
 
 
-def _too_short(seconds: float, steps: int) -> Mode:
-    evidence = (
-        f"graph {_milliseconds(seconds)} a step: the phase of {_seconds(steps * seconds)} is too "
-        "short for XLA's compilation to pay, so XLA was not measured"
-    )
-    return Mode("graph", evidence)
+def _too_short(phase: str) -> Mode:
+    return Mode("graph", f"not measured against xla, whose compilation does not pay in {phase}")
 
 
 def _against_xla(graph: _Measured, step: Callable[[bool], Step]) -> Mode:
@@ -167,43 +215,3 @@ def _seconds(seconds: float) -> str:
 
 def _count(steps: int) -> str:
     return "1 step" if steps == 1 else f"{steps} steps"
-
-
-# ------------------------------------------------------------------------- the answer's own file
-
-
-def _path(identity: Mapping[str, object], settings: Settings) -> Path:
-    content = json.dumps(identity, sort_keys=True)
-    return settings.cache / "modes" / f"{hashlib.sha256(content.encode()).hexdigest()}.json"
-
-
-def _read(path: Path) -> Mode | None:
-    """A recorded answer; None where there is none, or none that can be read."""
-    try:
-        recorded = json.loads(path.read_text(encoding="utf-8"))
-        name, evidence = recorded["name"], recorded["evidence"]
-    # It costs a minute to measure again, and then the file is whole.
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    if name not in ("graph", "xla") or not isinstance(evidence, str):
-        return None
-    return Mode(name, evidence)
-
-
-def _write(path: Path, answer: Mapping[str, Any]) -> None:
-    """Write under a temporary name, then rename: who reads at the same time sees all or nothing."""
-    temporary: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(suffix=".partial", dir=path.parent)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(answer, file, indent=1)
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary:
-            with suppress(OSError):
-                Path(temporary).unlink()
-        raise CacheError(
-            f"{path.parent}: cannot write what was measured ({error}): expected a folder that can "
-            "be written, see BENCH_CACHE_DIR"
-        ) from error

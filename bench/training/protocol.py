@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,18 +33,13 @@ from bench.records import (
 )
 from bench.training import execution, guards
 from bench.training.batches import Batches, Pictures, of_pictures
+from bench.training.fitting import compile_model, fit
 from bench.training.model import PinnedBackbone, TrialModel, build
+from bench.training.modes import Chooser, Mode
 from bench.training.recording import Recorder, Report
 from bench.training.scoring import Scores, score
 from bench.training.views import EpochViews
 from bench.zoo import freezing, preprocessing
-
-OPTIMIZERS: dict[str, Callable[[float], Any]] = {
-    "adam": lambda rate: keras.optimizers.Adam(rate),
-    "adamw": lambda rate: keras.optimizers.AdamW(rate),
-    "sgd": lambda rate: keras.optimizers.SGD(rate, momentum=0.9),
-    "rmsprop": lambda rate: keras.optimizers.RMSprop(rate),
-}
 
 
 def freeze_all(backbone: Any) -> None:
@@ -57,32 +51,6 @@ def unfreeze(trial: TrialModel, start: int, batch_norm: BatchNorm) -> None:
     """Phase 2: layers from ``start`` on train, BatchNorm by its mode."""
     freezing.apply(trial.backbone, start, batch_norm)
     trial.wrapper.follow_training = batch_norm == "train"
-
-
-def loss_of(head: Head, reduction: str | None = "sum_over_batch_size") -> Any:
-    """The Keras loss of a head; without a reduction, one number a picture."""
-    losses = {
-        "sparse": keras.losses.SparseCategoricalCrossentropy,
-        "one_hot": keras.losses.CategoricalCrossentropy,
-        "binary": keras.losses.BinaryCrossentropy,
-    }
-    return losses[head.loss](from_logits=head.output == "logits", reduction=reduction)
-
-
-def compile_model(model: Any, phase: Phase, head: Head, jit: bool) -> None:
-    """Compile for a phase. Without this call, a change of ``trainable`` has no effect."""
-    logits = head.output == "logits"
-    accuracies = {
-        "sparse": keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
-        "one_hot": keras.metrics.CategoricalAccuracy(name="accuracy"),
-        "binary": keras.metrics.BinaryAccuracy("accuracy", threshold=0.0 if logits else 0.5),
-    }
-    model.compile(
-        optimizer=OPTIMIZERS[phase.optimizer](phase.learning_rate),
-        loss=loss_of(head),
-        metrics=[accuracies[head.loss]],
-        jit_compile=jit,
-    )
 
 
 @dataclass(frozen=True)
@@ -177,6 +145,7 @@ class Literal:
         report: told of every epoch.
         steps: the protocol's steps; replaced only to break it on purpose.
         trial: the model to use; built where there is none yet.
+        chooser: chooses graph or XLA; without one it is what the backend has by default.
     """
 
     def __init__(
@@ -186,8 +155,10 @@ class Literal:
         report: Report,
         steps: Steps = Steps(),
         trial: TrialModel | None = None,
+        chooser: Chooser | None = None,
     ) -> None:
         self.spec, self.given, self.report, self.steps = spec, given, report, steps
+        self._chooser = chooser
         self.trial = trial or build(
             given.backbone,
             given.contract,
@@ -216,7 +187,8 @@ class Literal:
     def fit(self, plan: guards.PhasePlan, phase: Phase, epochs_done: int) -> Fitting:
         """Compile the whole model, and let Keras fit it."""
         compile_step = self.steps.compile if plan.name == "phase 1" else self.steps.recompile
-        compile_step(self.trial.model, phase, self.spec.head, self.given.jit)
+        mode = self._choose(plan, phase)
+        compile_step(self.trial.model, phase, self.spec.head, mode.jit)
         recorder = Recorder(plan.name, self._train, epochs_done + phase.epochs, self.report)
         fit(self.trial.model, self._train, self._batches("val"), phase, epochs_done, recorder)
         return Fitting(
@@ -224,7 +196,26 @@ class Literal:
             first_rate=recorder.first_rate,
             images_per_second=recorder.images_per_second,
             input_wait=recorder.wait.share,
-            execution=execution.mode(),
+            execution=mode.text,
+        )
+
+    def _choose(self, plan: guards.PhasePlan, phase: Phase) -> Mode:
+        """Graph or XLA. A step trains no more than thrice a pass of its pictures."""
+        if self._chooser is None:
+            return Mode(execution.mode(), "the backend's default, not measured")
+        model, size = self.trial.model, self.spec.execution.batch_size
+        seconds = [_seconds(lambda: model(self.given.probe, training=False)) for _ in range(2)]
+
+        def compiled(jit: bool) -> Any:
+            compile_model(model, phase, self.spec.head, jit)
+            return model
+
+        return self._chooser.for_fit(
+            f"{plan.name} whole from {plan.start} {plan.batch_norm} {self.spec.head}",
+            compiled,
+            lambda: self._train[0],
+            phase.epochs * len(self._train),
+            3 * seconds[-1] * size / len(self.given.probe),
         )
 
     def outputs(self, split: SplitName) -> NDArray[np.float32]:
@@ -352,41 +343,10 @@ def run_phase(
     return result, scores, checks
 
 
-def fit(
-    model: Any, train: Batches, val: Batches, phase: Phase, epochs_done: int, recorder: Recorder
-) -> None:
-    """Let Keras fit a compiled model for a phase's epochs, counted on from ``epochs_done``."""
-    model.fit(
-        train,
-        validation_data=val,
-        initial_epoch=epochs_done,
-        epochs=epochs_done + phase.epochs,
-        callbacks=[recorder, *rate_callbacks(phase), *_stopping(phase)],
-        shuffle=False,  # Batches shuffles by the seed
-        verbose=0,
-    )
-
-
-def rate_callbacks(phase: Phase) -> list[Any]:
-    """What lowers the learning rate within a phase, where the suite asks for it."""
-    reduce = phase.reduce_learning_rate
-    if reduce is None:
-        return []
-    return [
-        keras.callbacks.ReduceLROnPlateau(
-            monitor="val_loss",
-            factor=reduce.factor,
-            patience=reduce.patience,
-            min_lr=reduce.min_learning_rate,
-        )
-    ]
-
-
-def _stopping(phase: Phase) -> list[Any]:
-    if phase.early_stopping is None:
-        return []
-    patience = phase.early_stopping.patience
-    return [keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True)]
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 def _finite(found: Sequence[Guard]) -> bool:

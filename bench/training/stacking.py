@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bench.records import Epoch, Head
 from bench.steps import HeadStep
-from bench.training import protocol
+from bench.training import fitting
 from bench.training.batches import Inputs, Rows, order, targets
 from bench.training.recording import InputWait
 from bench.zoo import heads
@@ -82,10 +82,10 @@ def train(
     model = _stacked(steps, [initial(s, width, lessons.classes) for s in steps], width)
     rights = _RIGHTS[head.loss]
     model.compile(
-        optimizer=protocol.OPTIMIZERS[phase.optimizer](phase.learning_rate),
+        optimizer=fitting.OPTIMIZERS[phase.optimizer](phase.learning_rate),
         loss=_SumOfMeans(head),
         metrics=[
-            _PerHead("losses", protocol.loss_of(head, None), len(steps)),
+            _PerHead("losses", fitting.loss_of(head, None), len(steps)),
             _PerHead("rights", lambda y, p: rights(y, p, head.output == "logits"), len(steps)),
         ],
         jit_compile=lessons.jit,
@@ -102,7 +102,7 @@ def train(
             shuffled=False,
         ),
         epochs=phase.epochs,
-        callbacks=[watch, *protocol.rate_callbacks(phase)],
+        callbacks=[watch, *fitting.rate_callbacks(phase)],
         shuffle=False,
         verbose=0,
     )
@@ -187,7 +187,7 @@ class _SumOfMeans(keras.losses.Loss):
 
     def __init__(self, head: Head) -> None:
         super().__init__(reduction="sum")
-        self._losses = protocol.loss_of(head, None)
+        self._losses = fitting.loss_of(head, None)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """(batch, heads, outputs) -> (heads,)."""

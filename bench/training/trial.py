@@ -27,7 +27,7 @@ from bench.records import (
     WeightsUsed,
 )
 from bench.settings import Settings
-from bench.training import execution, protocol, sharing
+from bench.training import execution, modes, protocol, sharing, workbench
 from bench.training.batches import Pictures
 from bench.training.recording import Report
 from bench.training.scoring import Predictions
@@ -52,7 +52,7 @@ class Prepared:
     dataset: DatasetUsed
     weights: WeightsUsed
     rewrites: str
-    bench: sharing.Workbench | None = None
+    bench: workbench.Workbench | None = None
 
 
 @dataclass
@@ -132,7 +132,10 @@ def _measure(
     keras.utils.set_random_seed(spec.seed)  # the head's start, however the backbone was built
     path: protocol.Path
     if bench is None:
-        path = protocol.Literal(spec, given, report)
+        chooser = (
+            None if place.literal else modes.Chooser(_machine(prepared, place), place.settings)
+        )
+        path = protocol.Literal(spec, given, report, chooser=chooser)
     else:
         path = sharing.Shared(spec, bench, report)
         row["way"] = "shared"
@@ -217,7 +220,21 @@ def _prepare(spec: TrialSpec, place: Workplace, report: Report, row: dict[str, A
     return Prepared(steps.ground_of(spec), given, used, loaded.used, rewrites)
 
 
-def _workbench(prepared: Prepared, place: Workplace) -> sharing.Workbench:
+def _machine(prepared: Prepared, place: Workplace) -> dict[str, Any]:
+    """What the speed of a step depends on, besides the step."""
+    ground, environment = prepared.ground, place.environment
+    return {
+        "stack": place.stack.id,
+        "processor": environment.processor,
+        "cores": environment.cores,
+        "backbone": ground.backbone.model_dump(mode="json"),
+        "image_size": ground.data.image_size,
+        "execution": ground.execution.model_dump(mode="json"),
+        "rewritten": bool(prepared.rewrites),
+    }
+
+
+def _workbench(prepared: Prepared, place: Workplace) -> workbench.Workbench:
     """A workbench for every trial of the suite on this ground."""
     ground, given = prepared.ground, prepared.given
     trials = [
@@ -225,7 +242,7 @@ def _workbench(prepared: Prepared, place: Workplace) -> sharing.Workbench:
         for t in place.trials
         if steps.ground_of(t) == ground and steps.shares_phase1(t)
     ]
-    terms = sharing.Terms(
+    terms = workbench.Terms(
         identity={
             "weights": prepared.weights.sha256,
             "stack": place.stack.id,
@@ -237,8 +254,9 @@ def _workbench(prepared: Prepared, place: Workplace) -> sharing.Workbench:
         label=f"{ground.backbone.name} {ground.data.dataset.name}",
         frontier_bytes=place.frontier_bytes,
         settings=place.settings,
+        machine=_machine(prepared, place),
     )
-    return sharing.Workbench(given, terms, trials)
+    return workbench.Workbench(given, terms, trials)
 
 
 def _verdict(row: dict[str, Any]) -> tuple[Status, str]:

@@ -1,0 +1,225 @@
+"""What this machine has already, as far as manifests and rows tell. Needs no weights, no Keras.
+
+The cache's keys hold the digests of weights and pictures, which only a run knows. So work is
+recognised by what its manifest says of itself: backbone, data and seed as suites write them, the
+cut, the view, and the framework versions. What is recognised so may still be computed again (the
+file behind a weights path has changed, say); what is not may turn out to be there after all.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from bench import cache
+from bench.cache import DamagedEntryError
+from bench.data import datasets, picture_cache, splits
+from bench.data.images import Images
+from bench.data.sources import find_source
+from bench.errors import BenchError
+from bench.records import Data, Dataset, SplitName, Stack, TrialResult
+from bench.running import store
+from bench.settings import Settings
+from bench.steps import Ground, HeadStep, View
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Pictures in each split; None where nothing on this machine tells."""
+
+    train: int | None = None
+    val: int | None = None
+    test: int | None = None
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """The frontier of a freeze strategy in some backbone, as an earlier run found it.
+
+    Attributes:
+        cut: its name; None where the strategy leaves nothing constant below it.
+        numbers: that cross for one picture.
+    """
+
+    cut: str | None = None
+    numbers: int = 0
+
+
+def frameworks() -> str | None:
+    """How the id of every stack here begins: ``tensorflow-2.21.0_keras-3.15.1_``.
+
+    None where they are not installed.
+    """
+    backend = _backend()
+    try:
+        stack = Stack(
+            backend=backend,
+            backend_version=metadata.version(backend),
+            keras_version=metadata.version("keras"),
+            device="",
+            precision="",
+        )
+    except metadata.PackageNotFoundError:
+        return None
+    return stack.id.removesuffix("_")
+
+
+def _backend() -> str:
+    """As Keras chooses it: the environment, then its file, then TensorFlow."""
+    if backend := os.environ.get("KERAS_BACKEND"):
+        return backend
+    folder = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    with suppress(OSError, ValueError, AttributeError):
+        return str(json.loads((folder / "keras.json").read_bytes()).get("backend", "tensorflow"))
+    return "tensorflow"
+
+
+class Known:
+    """The cache and a suite's results, read once.
+
+    Args:
+        settings: where the cache lies.
+        base: of the suite file; relative folders of pictures start there.
+        results: the suite's results folder; None to look at no rows.
+
+    Attributes:
+        measured: settled rows under the installed framework versions, by trial key.
+
+    Raises:
+        StoreError: the rows were written by a newer Bench.
+        CacheError: the cache cannot be read.
+    """
+
+    def __init__(self, settings: Settings, base: Path, results: Path | None = None) -> None:
+        self._settings, self._base = settings, base
+        self._begins = frameworks()
+        self.measured = _measured(results, self._begins)
+        self._work: set[str] = set()
+        self._boundaries: dict[str, dict[str, Boundary]] = {}
+        self._counts: dict[str, Counts] = {}
+        self._images: dict[tuple[Dataset, int], Images | None] = {}
+        for row in self.measured.values():
+            if row.dataset:
+                seen = Counts(row.dataset.train, row.dataset.val, row.dataset.test)
+                self._counts[_text(_dumped(row.spec.data))] = seen
+        for kind, note in (("activations", self._note_activations), ("heads", self._note_head)):
+            for identity, content, _ in cache.manifests(settings, kind):
+                with suppress(KeyError, TypeError, AttributeError, ValueError):  # not as we write
+                    note(identity, content)
+
+    # ------------------------------------------------------------------------------- questions
+
+    def activations(self, ground: Ground, split: SplitName, view: View | None, cut: str) -> bool:
+        """Whether a split's activations at a cut are in the cache."""
+        shown = view.model_dump(mode="json") if view else None
+        return _text([_place(_dumped(ground)), split, shown, cut]) in self._work
+
+    def head(self, ground: Ground, step: HeadStep) -> bool:
+        """Whether a trained head is in the cache."""
+        return _text([_place(_dumped(ground)), step.model_dump(mode="json")]) in self._work
+
+    def boundaries(self, ground: Ground) -> Mapping[str, Boundary]:
+        """Frontiers that runs of this backbone at this size have found, by freeze strategy."""
+        return self._boundaries.get(_model(_dumped(ground), ground.data.image_size), {})
+
+    def images(self, data: Data) -> bool:
+        """Whether the decoded pictures are in the cache."""
+        return self._opened(data) is not None
+
+    def counts(self, data: Data) -> Counts:
+        """How many pictures a trial sees: from the pictures themselves, or from earlier work."""
+        text = _text(_dumped(data))
+        if text not in self._counts and (images := self._opened(data)) is not None:
+            with suppress(BenchError):  # what cannot be split so, the run itself refuses
+                found = splits.split(images, data)
+                counts = Counts(len(found.train), len(found.val), len(found.test))
+                self._counts[text] = counts
+        asked = Counts(data.train_examples, data.val_examples, data.test_examples)
+        return self._counts.get(text, asked)
+
+    # ----------------------------------------------------------------------------------- notes
+
+    def _note_activations(self, identity: Mapping[str, Any], content: Mapping[str, Any]) -> None:
+        if self._another(identity["stack"]):
+            return
+        place = _place(content["ground"])
+        self._note_about(identity["image_size"], content)
+        self._work.add(_text([place, content["split"], identity["view"], identity["cut"]]))
+
+    def _note_head(self, identity: Mapping[str, Any], content: Mapping[str, Any]) -> None:
+        features = identity["features"]
+        if self._another(features["stack"]):
+            return
+        place = _place(content["ground"])
+        self._note_about(features["image_size"], content)
+        self._work.add(_text([place, identity["step"]]))
+
+    def _note_about(self, image_size: int, content: Mapping[str, Any]) -> None:
+        found = self._boundaries.setdefault(_model(content["ground"], image_size), {})
+        for label, boundary in content["frontiers"].items():
+            found[label] = Boundary(*boundary) if boundary else Boundary()
+        self._counts[_text(content["ground"]["data"])] = Counts(**content["pictures"])
+
+    def _another(self, stack: str) -> bool:
+        return self._begins is None or not stack.startswith(self._begins)
+
+    def _opened(self, data: Data) -> Images | None:
+        name = (data.dataset, data.image_size)
+        if name not in self._images:
+            self._images[name] = _cached_images(data, self._settings, self._base)
+        return self._images[name]
+
+
+def _measured(results: Path | None, begins: str | None) -> dict[str, TrialResult]:
+    if results is None or begins is None or not any(results.glob(f"*/{store.TRIALS}")):
+        return {}
+    return {
+        row.key: row
+        for row in store.read(results).rows
+        if row.status in store.SETTLED and row.stack.id.startswith(begins)
+    }
+
+
+def _cached_images(data: Data, settings: Settings, base: Path) -> Images | None:
+    """Decoded pictures as the cache has them, whether or not their source has changed since."""
+    try:
+        resolved = datasets.resolve(datasets.located(data.dataset, base))
+        identity = find_source(resolved, settings).identity
+        entry = picture_cache.newest(settings, identity, data.image_size)
+    except (BenchError, DamagedEntryError):
+        return None
+    if entry is None:
+        return None
+    return Images(
+        dataset=resolved.name,
+        pixels=entry.pixels,
+        labels=entry.labels,
+        hashes=entry.hashes,
+        ids=entry.ids,
+        official=entry.official,
+        class_names=entry.manifest.class_names,
+    )
+
+
+def _dumped(record: Ground | Data) -> dict[str, Any]:
+    """As entries of the cache say it of themselves."""
+    return record.model_dump(mode="json", exclude_defaults=True)
+
+
+def _place(ground: Mapping[str, Any]) -> str:
+    """What activations depend on in a ground; of its execution, that is the precision alone."""
+    precision = ground["execution"].get("precision")
+    return _text([ground["backbone"], ground["data"], ground.get("seed"), precision])
+
+
+def _model(ground: Mapping[str, Any], image_size: int) -> str:
+    """What a frontier's shape depends on."""
+    return _text([ground["backbone"], image_size])
+
+
+def _text(content: Any) -> str:
+    return json.dumps(content, sort_keys=True)
