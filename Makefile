@@ -4,11 +4,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check format clean
+.PHONY: help quickstart speed test check format clean
 
 help:
 	@echo "make quickstart   measure a first table: real ImageNet transfer, offline, on the CPU"
 	@echo "make test         every test; those that need data or weights not at hand say so"
+	@echo "make speed        Bench against a plain Keras script, side by side (half an hour; real pictures)"
 	@echo "make check        format, lint, types and the fast tests"
 	@echo "make format       let the formatter rewrite the code"
 
@@ -28,6 +29,9 @@ quickstart: .venv/ready
 	$(BIN)/bench run suites/quickstart.toml
 	@$(BIN)/bench show results/quickstart --format markdown > reports/quickstart.md
 	@echo "report:  reports/quickstart.md"
+
+speed: .venv/ready
+	$(BIN)/python -m benchmarks.speed
 
 test: .venv/ready .venv/jax
 	$(BIN)/python -m pytest -m "not gpu"

@@ -189,15 +189,7 @@ def _measure(suite: "Suite", held: "Store", settings: "Settings", literal: bool)
         err.print(f"bench: note: {note}", markup=False, soft_wrap=True)
     seconds = 60 * suite.trial_minutes if suite.trial_minutes else None
     with held.scratch() as scratch:
-        setup = Setup(
-            settings=settings,
-            folder=suite.folder,
-            scratch=scratch.absolute(),
-            execution=suite.trials[0].execution,
-            trials=suite.trials,
-            literal=literal,
-            frontier_gib=suite.frontier_gib,
-        )
+        setup = Setup.of(suite, settings, scratch, literal=literal)
         engine = LocalEngine(setup, seconds)
         try:
             with LiveReport(out, suite.name) as live:

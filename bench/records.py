@@ -29,10 +29,9 @@ BatchNorm = Literal["frozen", "affine", "train"]
 while the statistics stay, ``train`` statistics move too (and the backbone is in training mode)."""
 
 Views = Annotated[int, Field(ge=1)] | Literal["per-epoch", "per-seed"]
-"""Augmented views of the train pictures. ``per-epoch``: epoch e of every seed and strategy sees the
-same view e, so that comparisons are less noisy and the work is shared, while augmentation's own
-randomness stays out of the spread over seeds. A number n: only n of those, epoch e sees view e mod
-n. ``per-seed``: each seed has views of its own."""
+"""Augmented views of the train pictures. ``per-epoch``: epoch e of every seed and strategy sees
+view e, which leaves augmentation's own randomness out of the spread over seeds; a number n: view
+e mod n; ``per-seed``: each seed has views of its own."""
 
 Way = Literal["literal", "shared"]
 """How a trial was computed: step by step, or with work shared between trials."""
@@ -46,9 +45,6 @@ class Record(BaseModel):
     """Base of every record: frozen, compared by value, and strict about unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
-
-
-# ------------------------------------------------------------------------------- what goes in
 
 
 class Backbone(Record):
@@ -199,11 +195,7 @@ class Phase(Record):
 
 
 class Execution(Record):
-    """How a trial runs on the machine.
-
-    ``deterministic`` costs speed and buys equal reruns: on TensorFlow, and on PyTorch as far as
-    its kernels allow; JAX on a GPU does not heed it.
-    """
+    """How a trial runs. ``deterministic`` buys equal reruns (JAX on a GPU does not heed it)."""
 
     batch_size: int = Field(32, ge=1)
     precision: Precision = "auto"
@@ -213,8 +205,8 @@ class Execution(Record):
 class TrialSpec(Record):
     """Everything that decides what one trial measures; its key is a hash of this and no more.
 
-    ``phase1`` is None for a trial from scratch, ``phase2`` is None for a head alone, ``views`` says
-    something only where there is augmentation: a spec holds nothing that its trial does not use.
+    It holds nothing that its trial does not use: ``phase1`` is None from scratch, ``phase2`` for a
+    head alone, and ``views`` is the default where there is no augmentation.
     """
 
     backbone: Backbone
@@ -241,9 +233,6 @@ class TrialSpec(Record):
         """One line for people: what distinguishes this trial inside a suite."""
         parts = (self.backbone.name, self.data.dataset.name, self.freeze.label, self.head.name)
         return " · ".join((*parts, f"seed {self.seed}"))
-
-
-# ------------------------------------------------------------------------------ what comes out
 
 
 class Stack(Record):
@@ -323,12 +312,11 @@ class PhaseResult(Record):
         learning_rate: in force at the phase's first step.
         val_accuracy, val_loss: of the weights that the phase ended with, over every val picture.
         images_per_second: throughput of the phase's own training steps, median over epochs, the
-            first step of each and a smaller last one apart; None where too few steps are left, and
-            where work was shared: it is the stock model's or nobody's.
+            first step of each and a smaller last one apart; None where too few steps are left, or
+            where the stock model is not what trained.
         seconds: wall time, validation included.
         input_wait: share of its training time (0 to 1) that it waited for pictures.
-        execution: ``graph``, ``xla`` or ``eager``, and how that was decided; empty where the phase
-            is from before this was recorded.
+        execution: ``graph``, ``xla`` or ``eager``, and how that was decided.
     """
 
     epochs: tuple[Epoch, ...]
@@ -354,9 +342,8 @@ class TrialResult(Record):
     """One row of the store. A trial that did not end ``ok`` keeps what it had, and a reason.
 
     ``seconds`` is its wall time without ``pictures_seconds``, which went into reading, decoding or
-    downloading pictures that later trials find in the cache. Work that trials share counts in the
-    trial that did it; ``way`` says whether this one took part, ``rewrites`` what was done to the
-    backbone's operations to the same effect.
+    downloading pictures. Shared work counts in the trial that did it; ``way`` says whether this one
+    took part, ``rewrites`` what was done to the backbone's operations, to the same effect.
     """
 
     key: str
@@ -392,9 +379,6 @@ class TrialResult(Record):
     def failed_guards(self) -> tuple[str, ...]:
         """Names of the guards that did not hold."""
         return tuple(g.name for g in self.guards if g.passed is False)
-
-
-# ---------------------------------------------------------------------------------- on the way
 
 
 class Progress(Record):

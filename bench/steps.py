@@ -26,7 +26,13 @@ from bench.records import (
     TrialSpec,
 )
 
-Pooling = Literal["avg", "max", "flatten"]
+ACTIVATIONS_VERSION = 1
+HEADS_VERSION = 1
+VIEWS_VERSION = 1
+"""Part of what names these in the cache. Raised when the same step would give other numbers."""
+
+POOLED, FRONTIER = "pooled ", "frontier "
+"""What the names of cuts begin with."""
 
 
 class View(Record):

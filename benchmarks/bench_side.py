@@ -9,7 +9,6 @@ line of its output is a `BenchRun` as JSON.
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from bench import suite as suites
 from bench.records import Environment, Progress, Record, Stack, TrialResult, TrialSpec
@@ -63,18 +62,11 @@ def measure(suite: Suite, held: Store, settings: Settings, literal: bool) -> Ben
         suite: what to run.
         held: where rows go.
         settings: this machine's.
-        literal: share no work between trials, where this version of Bench shares any.
+        literal: share no work between trials.
     """
     began = time.perf_counter()
-    no_sharing: dict[str, Any] = {"literal": True} if "literal" in Setup.model_fields else {}
     with held.scratch() as scratch:
-        setup = Setup(
-            settings=settings,
-            folder=suite.folder,
-            scratch=scratch.absolute(),
-            execution=suite.trials[0].execution,
-            **(no_sharing if literal else {}),
-        )
+        setup = Setup.of(suite, settings, scratch, literal=literal)
         engine = LocalEngine(setup)
         try:
             ready = time.perf_counter()

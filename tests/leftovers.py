@@ -1,4 +1,4 @@
-"""What earlier runs leave behind, written without running any: entries as a workbench writes them."""
+"""What earlier runs leave behind, without running any: entries as a workbench writes them."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -52,7 +52,7 @@ class Earlier:
         identity = {
             "features": self._features(f"pooled {spec.head.pooling}", "train", view),
             "step": step.model_dump(mode="json"),
-            "version": 1,
+            "version": steps.HEADS_VERSION,
         }
         self._leave("heads", identity, {"weights": 0})
 
@@ -65,6 +65,8 @@ class Earlier:
             "cut": cut,
             "split": "train" if view else "any",
             "view": view.model_dump(mode="json") if view else None,
+            "version": steps.ACTIVATIONS_VERSION,
+            "views_version": steps.VIEWS_VERSION if view else None,
             "seed": steps.ground_of(self.spec).seed,
         }
 

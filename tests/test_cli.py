@@ -16,10 +16,11 @@ from conftest import STACK, make_result, make_spec
 from bench import __version__, cache, cli
 from bench.errors import WorkerError
 from bench.records import Freeze, Guard, TrialResult
-from bench.running import isolation
+from bench.running import isolation, known
 from bench.running.messages import Finished
 from bench.running.store import writing
 from bench.settings import Settings
+from bench.suite import load
 
 ROOT = Path(__file__).parents[1]
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -215,13 +216,25 @@ def test_a_wrong_cap(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 # ----------------------------------------------------------------------------------- dry runs
 
 
-def test_dry_run_prints_every_trial_and_how_many(bench: Bench) -> None:
-    answer = bench("run", "matrix", "--dry-run")
+def counted(answer: Answer) -> str:
+    """The line of a dry run that says how many trials there are."""
+    (line,) = [s for s in answer.out.splitlines() if re.match(r"[\d,]+ trials?\b", s)]
+    return line
+
+
+def test_dry_run_prints_every_trial_and_the_plan(bench: Bench, tmp_path: Path) -> None:
+    answer = bench("run", "matrix", "--dry-run", "--results", tmp_path)
     lines = answer.out.splitlines()
     assert answer.code == 0
-    assert lines[-1] == "180 trials"
-    assert len(lines) == 181
-    assert len({line.split()[1] for line in lines[:-1]}) == 180
+    assert lines[180] == "180 trials"
+    assert len({line.split()[1] for line in lines[:180]}) == 180
+    # 12 pairs of backbone and dataset: 20 views of train, val and test; 3 heads.
+    rows = {words[0]: words[1:3] for words in map(str.split, lines[181:]) if words}
+    assert rows["activations"] == ["264", "144"]
+    assert rows["heads"] == ["36", "144"]
+    assert rows["fine-tuning"] == ["144", "144"]
+    assert "1,440 literally, 240 shared (6.0 times fewer)" in answer.out
+    assert "recomputed where larger than 8 GiB" in answer.out
     assert lines[0].split("  ")[-1].startswith("MobileNetV2 · cats_vs_dogs · head_only")
 
 
@@ -229,7 +242,7 @@ def test_a_suite_is_a_path_or_a_name(bench: Bench, suite: Path) -> None:
     assert bench("run", "quickstart", "--dry-run") == bench(
         "run", "suites/quickstart.toml", "--dry-run"
     )
-    assert bench("run", suite, "--dry-run").out.endswith("2 trials\n")
+    assert counted(bench("run", suite, "--dry-run")) == "2 trials"
 
 
 def test_a_folder_of_the_same_name_does_not_hide_a_suite(
@@ -244,18 +257,57 @@ def test_a_folder_of_the_same_name_does_not_hide_a_suite(
 
 def test_only_narrows_a_dry_run(bench: Bench, suite: Path) -> None:
     answer = bench("run", suite, "--dry-run", "--only", "HEAD_only")
-    assert answer.out.splitlines()[-1] == "1 trial"
+    assert counted(answer) == "1 trial"
+    assert "fine-tuning" not in answer.out
 
 
 def test_smoke_is_smaller(bench: Bench) -> None:
-    assert bench("run", "matrix", "--dry-run", "--smoke").out.endswith("60 trials\n")
+    assert counted(bench("run", "matrix", "--dry-run", "--smoke")) == "60 trials"
+
+
+def test_a_literal_dry_run_shares_nothing(bench: Bench, suite: Path) -> None:
+    shared, literal = (bench("run", suite, "--dry-run", *w) for w in ((), ("--literal",)))
+    assert counted(shared) == counted(literal) == "2 trials"
+    assert "2 literally, 1 shared (2.0 times fewer)" in shared.out
+    assert "whole backbone: 2, nothing shared" in literal.out
+    assert "activations" not in literal.out
+
+
+def test_a_dry_run_marks_what_was_measured(
+    bench: Bench, suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known, "frameworks", lambda: STACK.id.removesuffix("cpu_float32"))
+    trials = load(suite).trials
+    with writing(tmp_path / "r" / "small") as held:
+        held.append(make_result(trials[1]), None)
+    words = ("run", suite, "--dry-run", "--results", tmp_path / "r")
+    answer = bench(*words)
+    assert counted(answer) == f"2 trials, 1 measured before: {STACK.id}"
+    marked = [line.endswith("(measured before)") for line in answer.out.splitlines()[:2]]
+    assert marked == [False, True]
+    with writing(tmp_path / "r" / "small") as held:
+        held.append(make_result(trials[0]), None)
+    assert bench(*words).out.endswith("nothing left to run\n")
+
+
+def test_a_dry_run_writes_nothing(bench: Bench, suite: Path, tmp_path: Path) -> None:
+    assert bench("run", suite, "--dry-run", "--results", tmp_path / "r").code == 0
+    assert list(tmp_path.iterdir()) == [suite]
+
+
+def test_a_dry_run_states_the_room_for_frontiers(bench: Bench, suite: Path) -> None:
+    blocks = SUITE.replace('"all"', "{ top_blocks = 2 }")
+    suite.write_text(blocks.replace("[phase1]", "[limits]\nfrontier_gib = 0.5\n[phase1]"))
+    answer = bench("run", suite, "--dry-run")
+    assert "1 frontier of a size known once a trial has run" in answer.out
+    assert "larger than 0.5 GiB" in answer.out
 
 
 def test_a_dry_run_says_what_would_stop_it(bench: Bench, suite: Path) -> None:
     suite.write_text(SUITE + 'weights = "mine.weights.h5"\n')
     answer = bench("run", suite, "--dry-run")
     assert answer.code == 0
-    assert answer.out.endswith("2 trials\n")
+    assert counted(answer) == "2 trials"
     assert answer.err.startswith("bench: would stop here: ")
     assert "mine.weights.h5" in answer.err
 
@@ -278,7 +330,7 @@ def test_a_wrong_suite_is_one_line(bench: Bench, suite: Path) -> None:
 
 
 def test_an_unknown_suite_names_the_nearest(bench: Bench) -> None:
-    assert "did you mean quickstart.toml?" in refused(bench("run", "quikstart"))
+    assert "did you mean quickstart.toml" in refused(bench("run", "quikstart"))
 
 
 def test_only_that_matches_nothing(bench: Bench, suite: Path) -> None:

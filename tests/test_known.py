@@ -283,3 +283,50 @@ def test_looking_notes_no_use_of_activations(settings: Settings) -> None:
     (entry,) = cache.entries(settings, ["activations"])
     read(settings).activations(GROUND, "train", None, "pooled avg")
     assert cache.entries(settings, ["activations"]) == [entry]
+
+
+def test_what_trials_really_leave_is_recognised(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("sklearn")
+    import tiny
+
+    from bench.records import WeightsUsed
+    from bench.training import execution, trial
+    from bench.zoo import weights
+
+    used = WeightsUsed(source="random", sha256="0" * 64)
+    loaded = weights.LoadedBackbone(tiny.backbone(), "minus_one_to_one", used, r"block(\d)_")
+    monkeypatch.setattr(trial.weights, "load", lambda *_: loaded)
+    monkeypatch.setenv("KERAS_BACKEND", tiny.keras.backend.backend())
+    data = Data(
+        dataset=Dataset(name="digits"),
+        image_size=tiny.SIZE,
+        train_examples=40,
+        val_examples=20,
+        test_examples=20,
+    )
+    few, flip = {"data": data, "views": 2}, VIEW.augmentation
+    spec = tiny.spec(Freeze(strategy="top_blocks", amount=1), augmentation=flip, **few)
+    place = trial.Workplace(
+        settings,
+        tmp_path,
+        execution.detect(spec.execution),
+        execution.environment(),
+        trials=(spec,),
+    )
+    row, _ = trial.run_trial(spec, place, lambda _: None)
+    assert (row.status, row.way) == ("ok", "shared"), row.reason
+
+    known, ground = read(settings), steps.ground_of(spec)
+    boundary = known.boundaries(ground)["top_blocks=1"]
+    assert boundary.cut is not None
+    assert boundary.numbers > 0
+    assert known.head(ground, steps.head_step(spec))
+    needs = steps.needs(spec, frontier=True)
+    assert len(needs) == 6
+    for split, view, cut in needs:
+        name = "pooled avg" if cut == "pooled" else boundary.cut
+        assert known.activations(ground, split, view, name), (split, view, name)
+    assert known.images(data)
+    assert known.counts(data) == Counts(40, 20, 20)

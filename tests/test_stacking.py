@@ -137,6 +137,7 @@ def test_a_stack_equals_its_heads_alone(head: str, loss: Any, output: Any, optim
         assert_equal(trained, by_keras(member, taught), optimizer)
 
 
+@pytest.mark.slow
 def test_a_stack_equals_stacks_of_one() -> None:
     phase = Phase(epochs=2, learning_rate=0.05, optimizer="adam")
     members = [step(seed, "mlp", phase=phase) for seed in (0, 1, 5)]
@@ -233,6 +234,7 @@ def test_units_are_part_of_the_shape() -> None:
     assert units[0] != units[1]
 
 
+@pytest.mark.slow
 def test_a_rate_that_follows_its_own_val_loss_trains_alone() -> None:
     reduce = ReduceLearningRate(factor=0.1, patience=1)
     phase = Phase(epochs=6, learning_rate=2.0, optimizer="sgd", reduce_learning_rate=reduce)

@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench import cache
+from bench import cache, steps
 from bench.cache import DamagedEntryError
 from bench.data import datasets, picture_cache, splits
 from bench.data.images import Images
@@ -144,7 +144,7 @@ class Known:
     # ----------------------------------------------------------------------------------- notes
 
     def _note_activations(self, identity: Mapping[str, Any], content: Mapping[str, Any]) -> None:
-        if self._another(identity["stack"]):
+        if self._another(identity):
             return
         place = _place(content["ground"])
         self._note_about(identity["image_size"], content)
@@ -152,7 +152,7 @@ class Known:
 
     def _note_head(self, identity: Mapping[str, Any], content: Mapping[str, Any]) -> None:
         features = identity["features"]
-        if self._another(features["stack"]):
+        if self._another(features) or identity["version"] != steps.HEADS_VERSION:
             return
         place = _place(content["ground"])
         self._note_about(features["image_size"], content)
@@ -164,8 +164,12 @@ class Known:
             found[label] = Boundary(*boundary) if boundary else Boundary()
         self._counts[_text(content["ground"]["data"])] = Counts(**content["pictures"])
 
-    def _another(self, stack: str) -> bool:
-        return self._begins is None or not stack.startswith(self._begins)
+    def _another(self, activations: Mapping[str, Any]) -> bool:
+        """Whether activations are of other framework versions, or of another Bench."""
+        versions = activations["version"], activations["views_version"]
+        views = steps.VIEWS_VERSION if activations["view"] else None
+        same = versions == (steps.ACTIVATIONS_VERSION, views)
+        return self._begins is None or not same or not activations["stack"].startswith(self._begins)
 
     def _opened(self, data: Data) -> Images | None:
         name = (data.dataset, data.image_size)

@@ -5,12 +5,13 @@ worker -> runner   Ready once; for each Task any number of Running, then one Fin
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter
 
 from bench.records import Environment, Execution, Progress, Record, Stack, TrialResult, TrialSpec
 from bench.settings import Settings
+from bench.suite import Suite
 
 
 class Setup(Record):
@@ -33,6 +34,26 @@ class Setup(Record):
     trials: tuple[TrialSpec, ...] = ()
     literal: bool = False
     frontier_gib: float = 8.0
+
+    @classmethod
+    def of(cls, suite: Suite, settings: Settings, scratch: Path, *, literal: bool = False) -> Self:
+        """For the trials of a suite.
+
+        Args:
+            suite: which.
+            settings: folders of this machine.
+            scratch: an existing folder for predictions.
+            literal: share nothing.
+        """
+        return cls(
+            settings=settings,
+            folder=suite.folder,
+            scratch=scratch.absolute(),
+            execution=suite.trials[0].execution,
+            trials=suite.trials,
+            literal=literal,
+            frontier_gib=suite.frontier_gib,
+        )
 
 
 class Task(Record):

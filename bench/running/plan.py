@@ -261,7 +261,7 @@ def _activations(
         for split, view, cut in steps.needs(spec, _from_frontier(spec, frontiers)):
             shown = split, view
             users.setdefault(shown, {})[key] = None
-            name: str | None = f"pooled {spec.head.pooling}"
+            name: str | None = f"{steps.POOLED}{spec.head.pooling}"
             if cut == "frontier":
                 name = frontiers[spec.freeze.label].cut
             elif trained and split == "train":

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import cache
+from bench import cache, steps
 from bench.errors import CacheError
 from bench.records import Preprocessing, Progress, SplitName
 from bench.settings import Settings
@@ -30,9 +30,6 @@ from bench.training.recording import Report
 from bench.zoo import preprocessing
 
 KIND = "activations"
-VERSION = 1
-"""Raised when the same identity would get other numbers."""
-
 Found = tuple[NDArray[np.float32], ...]
 """The tensors of one cut, each (pictures, ...), memory-mapped."""
 
@@ -129,12 +126,12 @@ class Activations:
         """All that these activations depend on."""
         return {
             **self._source.identity,
-            "version": VERSION,
+            "version": steps.ACTIVATIONS_VERSION,
             "cut": name,
             "pictures": self.digest(split),
             "split": "train" if view else "any",
             "view": view.model_dump(mode="json") if view else None,
-            "views_version": views.VERSION if view else None,
+            "views_version": steps.VIEWS_VERSION if view else None,
         }
 
     def digest(self, split: SplitName) -> str:

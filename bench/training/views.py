@@ -20,8 +20,7 @@ from bench.training.batches import Pictures, Rows
 from bench.zoo import augmentation as augmentation_table
 
 CHUNK = 64
-"""Pictures augmented at a time. Part of what a view is, as its version is."""
-VERSION = 1
+"""Pictures augmented at a time. Part of what a view is: see `steps.VIEWS_VERSION`."""
 
 
 def chunks(
@@ -48,7 +47,7 @@ def _augmented(
     x = keras.ops.cast(keras.ops.convert_to_tensor(pixels), "float32")
     for position, layer in enumerate(layers):
         shared = -1 if view.seed is None else view.seed
-        state = _state(VERSION, shared + 1, view.number, position, chunk)
+        state = _state(steps.VIEWS_VERSION, shared + 1, view.number, position, chunk)
         variable = layer.generator.state
         variable.assign(keras.ops.cast(keras.ops.convert_to_tensor(state), variable.dtype))
         x = layer(x, training=True)

@@ -17,7 +17,7 @@ from bench import cache, steps
 from bench.errors import ImpossibleTrialError
 from bench.records import Epoch, Guard, Phase, Progress, SplitName, TrialSpec
 from bench.settings import Settings
-from bench.steps import HeadStep, View
+from bench.steps import FRONTIER, POOLED, HeadStep, View
 from bench.training import frontier, guards, stacking
 from bench.training.activations import Activations, Cut, Found, Source
 from bench.training.batches import Pictures, targets
@@ -30,7 +30,6 @@ from bench.training.stacking import Lessons, TrainedHead
 from bench.zoo import freezing, heads
 
 HEADS = "heads"
-HEADS_VERSION = 1
 FLOAT_BYTES = 4
 
 
@@ -209,7 +208,7 @@ class Workbench:
             "classes": self.given.classes,
             "step": step.model_dump(mode="json"),
             "jit": self.given.jit,
-            "version": HEADS_VERSION,
+            "version": steps.HEADS_VERSION,
         }
 
     def _read_head(self, step: HeadStep) -> TrainedHead | None:
@@ -341,9 +340,6 @@ class Top:
         self.model.optimizer.learning_rate = phase.learning_rate
 
 
-POOLED, FRONTIER = "pooled ", "frontier "
-
-
 def frontier_name(start: int) -> str:
     """Name of the cut below the layer of this index."""
     return f"{FRONTIER}{start}"
@@ -387,11 +383,10 @@ def _possible(spec: TrialSpec, given: Ingredients) -> bool:
 
 
 def _values(holder: Any) -> list[NDArray[Any]]:
-    """Copies of a model's weights, or of an optimizer's variables."""
-    variables = getattr(holder, "weights", None) or holder.variables
-    return [np.array(keras.ops.convert_to_numpy(v.value)) for v in variables]
+    """Copies of a model's or an optimizer's variables; states of random numbers are among them."""
+    return [np.array(keras.ops.convert_to_numpy(v.value)) for v in holder.variables]
 
 
 def _assign(model: Any, values: Sequence[NDArray[Any]]) -> None:
-    for variable, value in zip(model.weights, values, strict=True):
+    for variable, value in zip(model.variables, values, strict=True):
         variable.assign(value)
