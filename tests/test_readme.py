@@ -1,5 +1,6 @@
 """What the README shows is what the repository holds."""
 
+import json
 import re
 from pathlib import Path
 
@@ -8,10 +9,29 @@ import pytest
 from bench import suite
 from bench.reporting import tables
 from bench.running import store
+from benchmarks import measured, memory, study
+from benchmarks import tables as speed_tables
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TABLES = re.findall(r"<!-- table: (\S+) -->\n(.*?)<!-- end -->", README, re.DOTALL)
+
+
+MADE = {
+    "speed": lambda path: speed_tables.document(measured.read(path), "markdown"),
+    "study": lambda path: study.table(path, "github"),
+    "memory": lambda path: memory.sentence(json.loads(path.read_text())),
+}
+SHOWN = re.findall(r"<!-- (speed|study|memory): (\S+) -->\n(.*?)<!-- end -->", README, re.DOTALL)
+
+
+def test_every_comparison_is_shown() -> None:
+    assert {kind for kind, _, _ in SHOWN} == set(MADE)
+
+
+@pytest.mark.parametrize(("kind", "file", "shown"), SHOWN, ids=[kind for kind, _, _ in SHOWN])
+def test_a_comparison_is_made_from_committed_results(kind: str, file: str, shown: str) -> None:
+    assert shown.strip() == MADE[kind](ROOT / file).strip()
 
 
 @pytest.mark.parametrize(("folder", "shown"), TABLES, ids=[folder for folder, _ in TABLES])

@@ -379,3 +379,12 @@ def test_trials_that_differ_in_how_they_train_are_told_apart() -> None:
     lines = cells([make_result(short), make_result(longer)])
     assert [line["phase 1"][:1] for line in lines] == ["2", "9"]
     assert "phase 2" not in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("share", "seconds", "said"), [(0.2, 60.0, True), (0.2, 5.0, False), (0.05, 60.0, False)]
+)
+def test_a_phase_that_waits_for_input_is_noted(share: float, seconds: float, said: bool) -> None:
+    phase = make_phase(0.9).model_copy(update={"input_wait": share, "seconds": seconds})
+    notes = tables.notes([make_result(phase1=phase)])
+    assert any("phase 1 waited for input 20% of its time" in note for note in notes) is said

@@ -184,6 +184,9 @@ TIDY = (
     Column("total_parameters", lambda g: _mean(g.spread(lambda r: r.total_parameters))),
     _phase_mean(1, "images_per_second"),
     _phase_mean(2, "images_per_second"),
+    _phase_mean(1, "input_wait"),
+    _phase_mean(2, "input_wait"),
+    Column("ways", lambda g: " or ".join(sorted({r.way for r in g.rows}))),
     Column("seconds", lambda g: _mean(g.spread(lambda r: r.seconds))),
     Column("status", lambda g: g.status),
     Column("reasons", lambda g: g.reasons),
@@ -237,11 +240,13 @@ def _latex_symbols(table: str) -> str:
 
 
 NOTES_KEPT = 30
+WAIT_SHARE, WAIT_SECONDS = 0.1, 10.0
+"""A phase that waits for input in a larger share, and is no shorter, is worth a note."""
 
 
 def notes(rows: Sequence[TrialResult]) -> list[str]:
     """What a reader must know about these numbers: doubts, caveats, failures, guards."""
-    found = [*_sampling(rows), *_failures(rows), *_caveats(rows)]
+    found = [*_sampling(rows), *_failures(rows), *_waiting(rows), *_caveats(rows)]
     kept = list(dict.fromkeys(found))
     more = len(kept) - NOTES_KEPT
     return kept if more <= 0 else [*kept[:NOTES_KEPT], f"and {more} more notes"]
@@ -274,6 +279,15 @@ def _sampling(rows: Sequence[TrialResult]) -> Iterator[str]:
             f"{name}: {pictures:,} test pictures; the standard error of their sampling is "
             f"{error:.1f} points at {100 * accuracy:.0f}%, and ± over seeds leaves it out"
         )
+
+
+def _waiting(rows: Sequence[TrialResult]) -> Iterator[str]:
+    """Phases whose device stood idle for want of pictures."""
+    for row in rows:
+        for name, phase in (("phase 1", row.phase1), ("phase 2", row.phase2)):
+            share = phase.input_wait if phase and phase.seconds > WAIT_SECONDS else None
+            if share is not None and share > WAIT_SHARE:
+                yield f"{row.spec.label}: {name} waited for input {100 * share:.0f}% of its time"
 
 
 def _failures(rows: Sequence[TrialResult]) -> Iterator[str]:

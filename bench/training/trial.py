@@ -17,6 +17,7 @@ from bench.data import datasets, images, splits
 from bench.errors import BenchError, ImpossibleTrialError
 from bench.records import (
     PROTOCOL_VERSION,
+    Dataset,
     DatasetUsed,
     Environment,
     Progress,
@@ -43,7 +44,7 @@ class Prepared:
         given: backbone and pictures.
         dataset: what the splits hold.
         weights: what the backbone was loaded with.
-        rewrites: what was done to its operations.
+        rewrite: what was done to its operations.
         bench: where trials share work; None where each is computed literally.
     """
 
@@ -51,7 +52,7 @@ class Prepared:
     given: protocol.Ingredients
     dataset: DatasetUsed
     weights: WeightsUsed
-    rewrites: str
+    rewrite: rewriting.Rewrite
     bench: workbench.Workbench | None = None
 
 
@@ -68,6 +69,7 @@ class Workplace:
         trials: the suite's, with which a trial may share work.
         frontier_bytes: room for the tensors that phase 2 trains from.
         prepared: the ground of the last trial, kept because the next one often shares it.
+        opened: the pictures of the last trial, with what they were opened for.
     """
 
     settings: Settings
@@ -78,6 +80,7 @@ class Workplace:
     trials: Sequence[TrialSpec] = ()
     frontier_bytes: float = 8 * 2**30
     prepared: Prepared | None = None
+    opened: tuple[tuple[Dataset, int], images.Images] | None = None
 
 
 def run_trial(
@@ -125,7 +128,7 @@ def _measure(
     literal = place.literal or not steps.shares_phase1(spec)
     prepared = _prepared(spec, place, literal, report, row)
     given, bench = prepared.given, prepared.bench
-    row |= {"weights": prepared.weights, "rewrites": prepared.rewrites}
+    row |= {"weights": prepared.weights, "rewrites": prepared.rewrite.text}
     _check_head(spec, given.classes)
     spec = _resolved(spec, prepared.dataset.train)
     row["freeze_resolved"] = spec.freeze
@@ -184,13 +187,7 @@ def _prepared(
 
 def _prepare(spec: TrialSpec, place: Workplace, report: Report, row: dict[str, Any]) -> Prepared:
     began = time.perf_counter()
-    dataset = datasets.located(spec.data.dataset, place.folder)
-    pictures = images.open_images(
-        dataset,
-        spec.data.image_size,
-        place.settings,
-        lambda done, total: report(Progress(stage="images", step=done, steps=total)),
-    )
+    pictures = _pictures(spec, place, report)
     row["pictures_seconds"] = time.perf_counter() - began
     split = splits.split(pictures, spec.data)
     used = row["dataset"] = splits.describe(pictures, split)
@@ -199,7 +196,7 @@ def _prepare(spec: TrialSpec, place: Workplace, report: Report, row: dict[str, A
     loaded = weights.load(spec.backbone, spec.data.image_size, place.settings, place.folder)
     if spec.freeze.strategy == "scratch":
         freezing.shorten_memory(loaded.model)
-    rewrites = "" if place.literal else rewriting.depthwise(loaded.model).text
+    rewrite = rewriting.Rewrite() if place.literal else rewriting.depthwise(loaded.model)
 
     def part(indices: NDArray[np.int64]) -> Pictures:
         hashes = tuple(pictures.hashes[i] for i in indices)
@@ -217,7 +214,20 @@ def _prepare(spec: TrialSpec, place: Workplace, report: Report, row: dict[str, A
         jit=execution.jit(),
         scratch=place.settings.scratch(),
     )
-    return Prepared(steps.ground_of(spec), given, used, loaded.used, rewrites)
+    return Prepared(steps.ground_of(spec), given, used, loaded.used, rewrite)
+
+
+def _pictures(spec: TrialSpec, place: Workplace, report: Report) -> images.Images:
+    """Opened once for trials that follow one another: TensorFlow never lets go of what it read."""
+    wanted = datasets.located(spec.data.dataset, place.folder), spec.data.image_size
+    if place.opened is None or place.opened[0] != wanted:
+        pictures = images.open_images(
+            *wanted,
+            place.settings,
+            lambda done, total: report(Progress(stage="images", step=done, steps=total)),
+        )
+        place.opened = wanted, pictures
+    return place.opened[1]
 
 
 def _machine(prepared: Prepared, place: Workplace) -> dict[str, Any]:
@@ -230,7 +240,7 @@ def _machine(prepared: Prepared, place: Workplace) -> dict[str, Any]:
         "backbone": ground.backbone.model_dump(mode="json"),
         "image_size": ground.data.image_size,
         "execution": ground.execution.model_dump(mode="json"),
-        "rewritten": bool(prepared.rewrites),
+        "rewritten": prepared.rewrite.layers,
     }
 
 
@@ -248,7 +258,7 @@ def _workbench(prepared: Prepared, place: Workplace) -> workbench.Workbench:
             "stack": place.stack.id,
             "image_size": ground.data.image_size,
             "contract": given.contract,
-            "rewritten": bool(prepared.rewrites),
+            "rewritten": prepared.rewrite.layers,
         },
         about={"ground": ground.model_dump(mode="json", exclude_defaults=True)},
         label=f"{ground.backbone.name} {ground.data.dataset.name}",
