@@ -1,5 +1,6 @@
-"""Activations: computed once for each split and view, and kept where the next process finds them."""
+"""Activations: computed once for each split and view, and kept for the next process."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -46,6 +47,7 @@ def make(settings: Settings, model: Any) -> Make:
             "settings": settings,
             "jit": False,
             "machine": {"stack": "tiny"},
+            "untrained": contextlib.nullcontext,
         }
         pooled = keras.layers.GlobalAveragePooling2D()(model.outputs[0])
         cuts = [Cut(POOLED, (pooled,))]

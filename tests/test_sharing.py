@@ -22,29 +22,22 @@ from bench.records import (
     EarlyStopping,
     Execution,
     Freeze,
-    Guard,
     Head,
     HeadLayer,
     Phase,
-    PhaseResult,
     TrialSpec,
 )
 from bench.settings import Settings
-from bench.training import activations, execution, modes, protocol, sharing, stacking
+from bench.training import activations, execution, modes, protocol, stacking
 from bench.training.batches import Pictures
 from bench.training.trial import Workplace, run_trial
-from bench.training.workbench import Workbench
 from bench.zoo import backbones, preprocessing, rewriting
 
 NEEDS = ("TFDS_DATA_DIR", "BENCH_WEIGHTS_DIR")
 missing = [name for name in NEEDS if not os.environ.get(name)]
 
-WITHIN = 1e-3
-"""How far apart two weights may end, relative to how far training moved them."""
-REAL_WITHIN = 1e-2
-"""The same for real backbones, hundreds of layers deep."""
-MOVED = 1e-4
-"""How far every tensor that trains must move, or nothing is compared."""
+REAL_WITHIN, REAL_MOVED = 5e-3, 1e-5
+"""As `tiny.WITHIN` and `tiny.MOVED`, for real backbones: hundreds of layers, lower rates."""
 
 FLIP = (Augmentation(kind="flip", amount="horizontal"),)
 DROPOUT = Head(name="dropout", layers=(HeadLayer(dropout=0.3),))
@@ -74,7 +67,7 @@ TRIALS = {
     "everything, in training mode": spec("all", batch_norm="train"),
     "two blocks, another seed, at last": spec("top_blocks", 2, seed=1),
 }
-"""In the order in which they run on one workbench: whatever one leaves behind, the next one meets."""
+"""In the order in which they run on one workbench: what one leaves behind, the next one meets."""
 
 SLOW_TRIALS = {
     "one block, another seed": spec("top_blocks", 1, seed=1),
@@ -107,88 +100,6 @@ SLOW_TRIALS = {
 }
 
 
-@dataclasses.dataclass
-class Ran:
-    """What a trial left, copied before another one uses its model."""
-
-    outcome: protocol.Outcome
-    weights: dict[str, np.ndarray]
-    states: list[np.ndarray]
-    start: dict[str, np.ndarray]
-    trained: set[str]
-
-    @property
-    def phases(self) -> list[PhaseResult]:
-        return [p for p in (self.outcome.phase1, self.outcome.phase2) if p]
-
-    @property
-    def guards(self) -> dict[str, Guard]:
-        return {g.name: g for g in self.outcome.guards}
-
-    @property
-    def failing(self) -> set[str]:
-        return {g.name for g in self.outcome.guards if g.passed is False}
-
-
-def weights(model: Any) -> dict[str, np.ndarray]:
-    return {w.path: np.array(keras.ops.convert_to_numpy(w)) for w in model.weights}
-
-
-def states(model: Any) -> list[np.ndarray]:
-    """Of every generator of random numbers, the backbone's included."""
-    found = [v for v in model.variables if "seed_generator" in v.path]
-    return [np.array(keras.ops.convert_to_numpy(v)) for v in found]
-
-
-def ran(trial: TrialSpec, given: protocol.Ingredients, path: protocol.Path) -> Ran:
-    start = weights(path.trial.model)
-    outcome = protocol.run(trial, given, path)
-    trained = {w.path for w in outcome.model.trainable_weights}
-    return Ran(outcome, weights(outcome.model), states(outcome.model), start, trained)
-
-
-def literally(trial: TrialSpec, given: protocol.Ingredients | None = None) -> Ran:
-    given = given or tiny.ingredients(trial)
-    keras.utils.set_random_seed(trial.seed)
-    return ran(trial, given, protocol.Literal(trial, given, lambda _: None))
-
-
-def by_sharing(trial: TrialSpec, bench: Workbench) -> Ran:
-    keras.utils.set_random_seed(trial.seed)
-    return ran(trial, bench.given, sharing.Shared(trial, bench, lambda _: None))
-
-
-def assert_equal(found: Ran, wanted: Ran, within: float = WITHIN) -> None:
-    """Start, epochs, every weight, random numbers, test: all of it."""
-    assert found.weights.keys() == wanted.weights.keys()
-    assert found.trained == wanted.trained
-    for path, value in wanted.start.items():
-        np.testing.assert_array_equal(found.start[path], value, err_msg=path)
-    for mine, theirs in zip(found.phases, wanted.phases, strict=True):
-        np.testing.assert_allclose(measured(mine), measured(theirs), rtol=1e-4, atol=1e-5)
-        assert mine.trainable_parameters == theirs.trainable_parameters
-    for path, value in wanted.weights.items():
-        far = np.abs(value - wanted.start[path]).max()
-        assert far >= MOVED or path not in wanted.trained, path
-        apart = np.abs(found.weights[path] - value).max()
-        assert apart <= within * far, f"{path}: {apart} apart after {far}"
-    assert len(found.states) == len(wanted.states)
-    for mine, theirs in zip(found.states, wanted.states, strict=True):
-        np.testing.assert_array_equal(mine, theirs)
-    np.testing.assert_allclose(
-        found.outcome.test.probabilities, wanted.outcome.test.probabilities, rtol=1e-3, atol=1e-5
-    )
-    assert found.failing == wanted.failing
-
-
-def measured(phase: PhaseResult) -> list[list[float]]:
-    epochs = [
-        [e.index, e.loss, e.accuracy, e.val_loss, e.val_accuracy, e.learning_rate]
-        for e in phase.epochs
-    ]
-    return [*epochs, [0.0, phase.val_loss, phase.val_accuracy, phase.learning_rate, 0.0, 0.0]]
-
-
 # -------------------------------------------------------------------------------- the contract
 
 
@@ -197,13 +108,13 @@ class Session:
     """What trials left, that ran one after another on one workbench."""
 
     settings: Settings
-    ran: dict[str, Ran]
+    ran: dict[str, tiny.Ran]
 
 
 def session(trials: dict[str, TrialSpec], folder: Path) -> Session:
     settings = Settings(cache=folder / "cache")
     bench = tiny.bench_for(list(trials.values()), settings)
-    return Session(settings, {name: by_sharing(t, bench) for name, t in trials.items()})
+    return Session(settings, {name: tiny.by_sharing(t, bench) for name, t in trials.items()})
 
 
 @pytest.fixture(scope="module")
@@ -219,16 +130,16 @@ def slow_together(tmp_path_factory: pytest.TempPathFactory) -> Session:
 
 
 @pytest.fixture(scope="module")
-def literal() -> Callable[[str], Ran]:
+def literal() -> Callable[[str], tiny.Ran]:
     """The literal path's outcome of a trial by name, computed once."""
-    return functools.cache(lambda name: literally((TRIALS | SLOW_TRIALS)[name]))
+    return functools.cache(lambda name: tiny.literally((TRIALS | SLOW_TRIALS)[name]))
 
 
 @pytest.mark.parametrize("name", TRIALS)
 def test_the_shared_path_equals_the_literal_one(
-    name: str, together: Session, literal: Callable[[str], Ran]
+    name: str, together: Session, literal: Callable[[str], tiny.Ran]
 ) -> None:
-    assert_equal(together.ran[name], literal(name))
+    tiny.assert_equal(together.ran[name], literal(name))
     assert together.ran[name].guards["shared_work"].passed
     assert together.ran[name].failing == set()
 
@@ -236,9 +147,9 @@ def test_the_shared_path_equals_the_literal_one(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW_TRIALS | TRIALS)
 def test_the_shared_path_equals_the_literal_one_in_any_order(
-    name: str, slow_together: Session, literal: Callable[[str], Ran]
+    name: str, slow_together: Session, literal: Callable[[str], tiny.Ran]
 ) -> None:
-    assert_equal(slow_together.ran[name], literal(name))
+    tiny.assert_equal(slow_together.ran[name], literal(name))
     assert slow_together.ran[name].guards["shared_work"].passed
     assert "shared_work" not in slow_together.ran[name].failing
 
@@ -251,18 +162,18 @@ def test_what_has_no_constant_part_trains_whole(name: str, together: Session) ->
 
 
 def test_a_frontier_without_room_is_not_shared(
-    settings: Settings, literal: Callable[[str], Ran]
+    settings: Settings, literal: Callable[[str], tiny.Ran]
 ) -> None:
     name = "two blocks"
     bench = tiny.bench_for([TRIALS[name]], settings, frontier_bytes=0)
-    found = by_sharing(TRIALS[name], bench)
-    assert_equal(found, literal(name))
+    found = tiny.by_sharing(TRIALS[name], bench)
+    tiny.assert_equal(found, literal(name))
     assert "phase 2: nothing shared" in found.guards["shared_work"].evidence
     assert all("frontier" not in e.name for e in cache.entries(settings))
 
 
 def test_finding_out_whether_xla_is_faster_leaves_no_trace(
-    settings: Settings, literal: Callable[[str], Ran], monkeypatch: pytest.MonkeyPatch
+    settings: Settings, literal: Callable[[str], tiny.Ran], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Measuring a step trains the model: it must come out as it went in."""
 
@@ -272,9 +183,9 @@ def test_finding_out_whether_xla_is_faster_leaves_no_trace(
         return modes.Mode("graph", "measured")
 
     monkeypatch.setattr(modes, "choose", choose)
-    found = by_sharing(TRIALS["two blocks"], tiny.bench_for([TRIALS["two blocks"]], settings))
+    found = tiny.by_sharing(TRIALS["two blocks"], tiny.bench_for([TRIALS["two blocks"]], settings))
     assert "measured" in found.phases[1].execution
-    assert_equal(found, literal("two blocks"))
+    tiny.assert_equal(found, literal("two blocks"))
 
 
 def test_the_next_process_does_nothing_twice(
@@ -285,12 +196,12 @@ def test_the_next_process_does_nothing_twice(
     monkeypatch.setattr(stacking, "train", lambda *_: pytest.fail("a stack"))
     before = together.ran["two blocks"]
     bench = tiny.bench_for(list(TRIALS.values()), together.settings)
-    again = by_sharing(TRIALS["two blocks"], bench)
+    again = tiny.by_sharing(TRIALS["two blocks"], bench)
     for path, value in before.weights.items():
         np.testing.assert_array_equal(again.weights[path], value)
     np.testing.assert_array_equal(again.states, before.states)
     assert again.phases[0].epochs == before.phases[0].epochs
-    assert measured(again.phases[1]) == measured(before.phases[1])
+    assert tiny.measured(again.phases[1]) == tiny.measured(before.phases[1])
     np.testing.assert_array_equal(
         again.outcome.test.probabilities, before.outcome.test.probabilities
     )
@@ -312,7 +223,7 @@ def test_activations_that_are_wrong_fail_their_guard_alone(
     numbers = np.load(found.path / "tensor0.npy", mmap_mode="r+")
     numbers[:] *= 1.002
     numbers.flush()
-    again = by_sharing(TRIALS[name], tiny.bench_for(list(TRIALS.values()), settings))
+    again = tiny.by_sharing(TRIALS[name], tiny.bench_for(list(TRIALS.values()), settings))
     assert again.failing == {"shared_work"}
 
 
@@ -341,9 +252,14 @@ def test_heads_of_several_poolings_come_from_one_pass(
 ) -> None:
     poolings = ("avg", "max", "flatten")
     trials = [spec("head_only", head=Head(name=p, pooling=p)) for p in poolings]
+    passes: list[int] = []
+    predict = activations._predict
+    monkeypatch.setattr(
+        activations, "_predict", lambda *given: (passes.append(1), predict(*given))[1]
+    )
     bench = tiny.bench_for(trials, settings)
     found = {p: bench.at(f"pooled {p}", "val", None, lambda _: None)[0] for p in poolings}
-    assert len({e.last_used for e in cache.entries(settings)}) >= 1
+    assert passes == [1]
     assert [found[p].shape for p in poolings] == [(20, 8), (20, 8), (20, 8)]
     np.testing.assert_array_equal(found["avg"], found["flatten"])  # a map of one pixel
 
@@ -410,36 +326,40 @@ def awaken(model: Any, pixels: np.ndarray) -> None:
 
 
 REAL = [
-    ("MobileNetV2", ()),
-    ("MobileNetV2", FLIP),
-    ("EfficientNetV2B0", ()),
-    ("ResNet50", ()),
-    ("ConvNeXtTiny", ()),
+    ("MobileNetV2", (), 2e-3),
+    ("MobileNetV2", FLIP, 2e-3),
+    ("EfficientNetV2B0", (), 0.05),
+    ("ResNet50", (), 1e-4),
+    ("ConvNeXtTiny", (), 1e-3),
 ]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "augmentation"), REAL)
+@pytest.mark.parametrize(("name", "augmentation", "rate"), REAL)
 def test_real_backbones_train_equally_both_ways(
-    name: str, augmentation: Any, settings: Settings
+    name: str, augmentation: Any, rate: float, settings: Settings
 ) -> None:
-    """Stock operations on the literal side, the depthwise rewrite on the shared one."""
+    """Stock operations on the literal side, the depthwise rewrite on the shared one.
+
+    With SGD: Adam moves a weight whose gradient is all but zero by its full rate, in a direction
+    that rounding decides.
+    """
     trial = spec(
         *("top_blocks", 1),
-        phase1=Phase(epochs=2, learning_rate=0.05, optimizer="sgd"),
-        phase2=Phase(epochs=1, learning_rate=0.05, optimizer="sgd"),
+        phase1=Phase(epochs=2, learning_rate=rate, optimizer="sgd"),
+        phase2=Phase(epochs=1, learning_rate=rate, optimizer="sgd"),
         execution=Execution(batch_size=8),
         augmentation=augmentation,
         views="per-epoch" if augmentation else "per-seed",
     )
     data = trial.data.model_copy(update={"image_size": 64})
     trial = trial.model_copy(update={"data": data})
-    wanted = literally(trial, real_given(name, rewritten=False))
+    wanted = tiny.literally(trial, real_given(name, rewritten=False))
     bench = tiny.bench_for([trial], settings, real_given(name, rewritten=True))
-    found = by_sharing(trial, bench)
-    assert_equal(found, wanted, REAL_WITHIN)
+    found = tiny.by_sharing(trial, bench)
+    tiny.assert_equal(found, wanted, REAL_WITHIN, REAL_MOVED)
     assert "feature map from the frontier" in found.guards["shared_work"].evidence
-    assert found.failing - {"no_cliff"} == set()  # random weights may well fall off one
+    assert found.failing == set()
 
 
 @pytest.mark.real
@@ -469,7 +389,7 @@ def test_real_weights_and_pictures_measure_equally_both_ways(tmp_path: Path) -> 
     assert (wanted.way, found.way) == ("literal", "shared")
     assert wanted.failed_guards == found.failed_guards == ()
     for mine, theirs in ((found.phase1, wanted.phase1), (found.phase2, wanted.phase2)):
-        np.testing.assert_allclose(measured(mine), measured(theirs), rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(tiny.measured(mine), tiny.measured(theirs), rtol=1e-3, atol=1e-5)
     assert wanted.test_accuracy > 0.4  # chance is a fifth
     np.testing.assert_allclose(
         given.scores.probabilities, expected.scores.probabilities, rtol=1e-2, atol=1e-4

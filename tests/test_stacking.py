@@ -19,6 +19,7 @@ from bench.records import (
     Phase,
     ReduceLearningRate,
 )
+from bench.settings import Settings
 from bench.steps import HeadStep
 from bench.training import fitting, protocol, stacking
 from bench.training.batches import Batches
@@ -100,9 +101,7 @@ def assert_equal(found: TrainedHead, wanted: TrainedHead, optimizer: str = "sgd"
 
 
 def measured(head: TrainedHead) -> list[list[float]]:
-    return [
-        [e.loss, e.accuracy, e.val_loss, e.val_accuracy, e.learning_rate] for e in head.epochs
-    ]
+    return [[e.loss, e.accuracy, e.val_loss, e.val_accuracy, e.learning_rate] for e in head.epochs]
 
 
 def distance(one: TrainedHead, other: TrainedHead) -> float:
@@ -251,6 +250,26 @@ def test_views_of_each_seeds_own_train_alone() -> None:
     for views, alone in (("per-seed", True), ("per-epoch", False), (2, False)):
         seeds = [step(seed, augmentation=flip, views=views).stack for seed in (0, 1)]
         assert (seeds[0] != seeds[1]) is alone
+
+
+@pytest.mark.parametrize(("precision", "size"), [("float32", 2), ("mixed_float16", 1)])
+def test_heads_whose_loss_is_scaled_train_alone(
+    precision: str, size: int, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The optimizer scales the whole stack's loss, and skips its step when one head overflows."""
+    trials = [tiny.spec(seed=seed) for seed in (0, 1)]
+    bench = tiny.bench_for(trials, settings)
+    sizes: list[int] = []
+
+    def counting(stack: Any, *_: Any) -> Any:
+        sizes.append(len(stack))
+        raise InterruptedError
+
+    monkeypatch.setattr(stacking, "train", counting)
+    monkeypatch.setattr(keras.config, "dtype_policy", lambda: keras.DTypePolicy(precision))
+    with pytest.raises(InterruptedError):
+        bench.head(trials[0], lambda _: None)
+    assert sizes == [size]
 
 
 def test_initial_heads_are_those_of_the_literal_path() -> None:

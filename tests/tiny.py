@@ -3,15 +3,17 @@
 Shapes and mechanics only: random weights, so no accuracy here means anything.
 """
 
+import dataclasses
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 from conftest import make_spec
 
-from bench.records import Execution, Freeze, Head, TrialSpec
+from bench.records import Execution, Freeze, Guard, Head, PhaseResult, TrialSpec
 from bench.settings import Settings
 from bench.training import protocol, sharing, workbench
 from bench.training.batches import Pictures
@@ -101,9 +103,98 @@ def bench_for(
     return workbench.Workbench(given or ingredients(trials[0]), terms, trials)
 
 
-def run_shared(
-    trial: TrialSpec, bench: workbench.Workbench, report: Report = lambda _: None
-) -> protocol.Outcome:
-    """The protocol, with what trials share."""
+# ------------------------------------------------------------------- one way against the other
+
+WITHIN = 1e-3
+"""How far apart two weights may end, relative to how far training moved them."""
+MOVED = 1e-4
+"""How far every tensor that trains must move, or nothing is compared."""
+
+
+@dataclasses.dataclass
+class Ran:
+    """What a trial left, copied before another one uses its model."""
+
+    outcome: protocol.Outcome
+    weights: dict[str, np.ndarray]
+    states: list[np.ndarray]
+    start: dict[str, np.ndarray]
+    trained: set[str]
+
+    @property
+    def phases(self) -> list[PhaseResult]:
+        return [p for p in (self.outcome.phase1, self.outcome.phase2) if p]
+
+    @property
+    def guards(self) -> dict[str, Guard]:
+        return {g.name: g for g in self.outcome.guards}
+
+    @property
+    def failing(self) -> set[str]:
+        return {g.name for g in self.outcome.guards if g.passed is False}
+
+
+def weights(model: Any) -> dict[str, np.ndarray]:
+    return {w.path: np.array(keras.ops.convert_to_numpy(w)) for w in model.weights}
+
+
+def states(model: Any) -> list[np.ndarray]:
+    """Of every generator of random numbers, the backbone's included."""
+    found = [v for v in model.variables if "seed_generator" in v.path]
+    return [np.array(keras.ops.convert_to_numpy(v)) for v in found]
+
+
+def ran(trial: TrialSpec, given: protocol.Ingredients, path: protocol.Path) -> Ran:
+    start = weights(path.trial.model)
+    outcome = protocol.run(trial, given, path)
+    trained = {w.path for w in outcome.model.trainable_weights}
+    return Ran(outcome, weights(outcome.model), states(outcome.model), start, trained)
+
+
+def literally(trial: TrialSpec, given: protocol.Ingredients | None = None) -> Ran:
+    given = given or ingredients(trial)
     keras.utils.set_random_seed(trial.seed)
-    return protocol.run(trial, bench.given, sharing.Shared(trial, bench, report))
+    return ran(trial, given, protocol.Literal(trial, given, lambda _: None))
+
+
+def by_sharing(trial: TrialSpec, bench: workbench.Workbench) -> Ran:
+    keras.utils.set_random_seed(trial.seed)
+    return ran(trial, bench.given, sharing.Shared(trial, bench, lambda _: None))
+
+
+def assert_equal(found: Ran, wanted: Ran, within: float = WITHIN, least: float = MOVED) -> None:
+    """Start, epochs, every weight, random numbers, test: all of it.
+
+    Left out are biases below a BatchNorm layer in training mode: the batch's mean takes them away
+    again, so they have no gradient, and what Adam makes of its rounding error is anybody's guess.
+    """
+    in_training = any("batch_norm = train" in g.evidence for g in wanted.outcome.guards)
+    assert found.weights.keys() == wanted.weights.keys()
+    assert found.trained == wanted.trained
+    for path, value in wanted.start.items():
+        np.testing.assert_array_equal(found.start[path], value, err_msg=path)
+    for mine, theirs in zip(found.phases, wanted.phases, strict=True):
+        np.testing.assert_allclose(measured(mine), measured(theirs), rtol=1e-4, atol=1e-5)
+        assert mine.trainable_parameters == theirs.trainable_parameters
+    for path, value in wanted.weights.items():
+        if in_training and path.endswith("_conv/bias"):
+            continue
+        far = np.abs(value - wanted.start[path]).max()
+        assert far >= least or path not in wanted.trained, path
+        apart = np.abs(found.weights[path] - value).max()
+        assert apart <= within * far, f"{path}: {apart} apart after {far}"
+    assert len(found.states) == len(wanted.states)
+    for mine, theirs in zip(found.states, wanted.states, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    np.testing.assert_allclose(
+        found.outcome.test.probabilities, wanted.outcome.test.probabilities, rtol=1e-3, atol=1e-5
+    )
+    assert found.failing == wanted.failing
+
+
+def measured(phase: PhaseResult) -> list[list[float]]:
+    epochs = [
+        [e.index, e.loss, e.accuracy, e.val_loss, e.val_accuracy, e.learning_rate]
+        for e in phase.epochs
+    ]
+    return [*epochs, [0.0, phase.val_loss, phase.val_accuracy, phase.learning_rate, 0.0, 0.0]]

@@ -10,7 +10,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,8 +57,7 @@ class Source:
     """The backbone and the pictures that activations come from.
 
     Attributes:
-        backbone: Keras model with the weights that the identity names; nothing above a cut that is
-            asked for again may have been trained since.
+        backbone: Keras model.
         contract: what it expects of pixels.
         splits: the pictures.
         identity: of weights, stack, size and whatever else the numbers depend on; JSON values.
@@ -67,6 +66,7 @@ class Source:
         settings: whose cache keeps them.
         jit: compile with XLA, where that is not for measuring to say.
         machine: what the speed of a pass depends on, as `modes.choose` wants it.
+        untrained: while its context is open, the backbone has the weights that the identity names.
     """
 
     backbone: Any
@@ -78,6 +78,7 @@ class Source:
     settings: Settings
     jit: bool
     machine: Mapping[str, Any]
+    untrained: Callable[[], AbstractContextManager[None]]
 
 
 class Activations:
@@ -172,7 +173,8 @@ class Activations:
                     ]
             if not written:
                 return
-            how = self._pass(pictures, view, written, report)
+            with self._source.untrained():
+                how = self._pass(pictures, view, written, report)
             for writer in writers:
                 writer.content |= how
 

@@ -38,7 +38,7 @@ from bench.training.model import PinnedBackbone, TrialModel, build
 from bench.training.modes import Chooser, Mode
 from bench.training.recording import Recorder, Report
 from bench.training.scoring import Scores, score
-from bench.training.views import EpochViews
+from bench.training.views import EpochViews, set_generator
 from bench.zoo import freezing, preprocessing
 
 
@@ -259,6 +259,7 @@ def run(
     layers = given.layers
     start = freezing.first_trainable(spec.freeze, layers)
     trial, steps = path.trial, path.steps
+    seed_backbone(given.backbone, spec.seed)
     found = [guards.preprocessing_applied(trial, given.contract, given.probe)]
     phase1 = phase2 = scores = None
 
@@ -285,6 +286,16 @@ def run(
     if _finite(found):
         test = score(path.outputs("test"), given.test.labels, spec.head)
     return Outcome(trial.model, phase1, phase2, scores, test, guards.merged(found))
+
+
+def seed_backbone(backbone: Any, seed: int) -> None:
+    """Let what is random inside a backbone (stochastic depth) begin as the trial's seed says.
+
+    Only mode ``train`` lets it be random at all; how the backbone came to be must not matter then.
+    """
+    states = [v for v in backbone.variables if "seed_generator" in v.path]
+    for position, state in enumerate(states):
+        set_generator(state, seed, position)
 
 
 def plan_phase(

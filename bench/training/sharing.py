@@ -106,9 +106,6 @@ class Shared:
         cut = frontier_name(plan.start)
         for view in steps.views_of(spec, epochs_done, phase.epochs):
             bench.at(cut, "train", view, self.report)  # see Workbench._train
-        # Now: once this phase has trained, a pass would give other trials a moved backbone's.
-        bench.at(cut, "val", None, self.report)
-        bench.at(cut, "test", None, self.report)
         top = bench.top(spec, self.trial, plan)
         size, head = spec.execution.batch_size, spec.head
 

@@ -181,7 +181,7 @@ def _prepared(
     keras.config.set_dtype_policy(place.stack.precision)  # which clear_session has just forgotten
     prepared = _prepare(spec, place, report, row)
     if not literal:
-        prepared = place.prepared = replace(prepared, bench=_workbench(prepared, place))
+        prepared = place.prepared = replace(prepared, bench=_workbench(spec, prepared, place))
     return prepared
 
 
@@ -244,12 +244,12 @@ def _machine(prepared: Prepared, place: Workplace) -> dict[str, Any]:
     }
 
 
-def _workbench(prepared: Prepared, place: Workplace) -> workbench.Workbench:
-    """A workbench for every trial of the suite on this ground."""
+def _workbench(spec: TrialSpec, prepared: Prepared, place: Workplace) -> workbench.Workbench:
+    """A workbench for a trial, and every trial of the suite on its ground."""
     ground, given = prepared.ground, prepared.given
     trials = [
         _resolved(t, prepared.dataset.train)
-        for t in place.trials
+        for t in dict.fromkeys([*place.trials, spec])
         if steps.ground_of(t) == ground and steps.shares_phase1(t)
     ]
     terms = workbench.Terms(

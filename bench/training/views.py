@@ -46,18 +46,19 @@ def _augmented(
     """Through the layers in training mode, and back to whole numbers in [0, 255]."""
     x = keras.ops.cast(keras.ops.convert_to_tensor(pixels), "float32")
     for position, layer in enumerate(layers):
-        shared = -1 if view.seed is None else view.seed
-        state = _state(steps.VIEWS_VERSION, shared + 1, view.number, position, chunk)
-        variable = layer.generator.state
-        variable.assign(keras.ops.cast(keras.ops.convert_to_tensor(state), variable.dtype))
+        seed = 0 if view.seed is None else view.seed + 1
+        numbers = steps.VIEWS_VERSION, seed, view.number, position, chunk
+        set_generator(layer.generator.state, *numbers)
         x = layer(x, training=True)
     rounded = keras.ops.round(keras.ops.clip(x, 0.0, 255.0))
     return np.asarray(keras.ops.convert_to_numpy(rounded)).astype(np.uint8)
 
 
-def _state(*numbers: int) -> NDArray[np.int64]:
-    """A state for Keras' generator of random numbers: two numbers below 2**31."""
-    return np.random.SeedSequence(numbers).generate_state(2).astype(np.int64) % 2**31
+def set_generator(state: Any, *numbers: int) -> None:
+    """Let the random numbers of a Keras generator, whose state this is, follow from numbers."""
+    drawn = np.random.SeedSequence(numbers).generate_state(2).astype(np.int64)
+    value = keras.ops.convert_to_tensor(drawn % 2**31)  # PyTorch keeps no more bits
+    state.assign(keras.ops.cast(value, state.dtype))
 
 
 class EpochViews:

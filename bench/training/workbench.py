@@ -5,7 +5,8 @@ were compiled once and are used again, each time as if just made.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +66,7 @@ class Workbench:
 
     def __init__(self, given: Ingredients, terms: Terms, trials: Sequence[TrialSpec]) -> None:
         self.given, self.terms = given, terms
+        self._fresh = _values(given.backbone)
         self.trials = [t for t in trials if _possible(t, given)]
         self.splits: dict[SplitName, Pictures] = {
             "train": given.train,
@@ -83,11 +85,11 @@ class Workbench:
             settings=terms.settings,
             jit=given.jit,
             machine=terms.machine,
+            untrained=self._untrained,
         )
         self.chooser = Chooser(terms.machine, terms.settings)
         self.activations = Activations(source, self._cuts())
         self.looked: dict[str, list[Guard]] = {}
-        self._fresh = _values(given.backbone)
         self._models: dict[str, TrialModel] = {}
         self._tops: dict[str, Top] = {}
 
@@ -158,6 +160,16 @@ class Workbench:
                     wanted.add(name)
         return sorted(wanted & self.activations.cuts.keys())
 
+    @contextmanager
+    def _untrained(self) -> Iterator[None]:
+        """For a while, the backbone as it was loaded: a trial may have trained it meanwhile."""
+        now = _values(self.given.backbone)
+        _assign(self.given.backbone, self._fresh)
+        try:
+            yield
+        finally:
+            _assign(self.given.backbone, now)
+
     # ---------------------------------------------------------------------------------- phase 1
 
     def head(self, spec: TrialSpec, report: Report) -> TrainedHead:
@@ -167,6 +179,8 @@ class Workbench:
             return known
         members = dict.fromkeys([*map(steps.head_step, self.trials), step])
         stack = [m for m in members if m.stack == step.stack]
+        if keras.config.dtype_policy().name == "mixed_float16":
+            stack = [step]  # the optimizer's loss scale, and the steps it skips, are the stack's
         for member, head in zip(stack, self._train(stack, spec, report), strict=True):
             self._write_head(member, head)
             if member == step:
