@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 done but some trial has no result or a guard failed, 2 wro
 
 import signal
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,7 @@ from bench import __version__
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
+    from bench.records import TrialResult
     from bench.running.plan import Plan
     from bench.running.store import Store
     from bench.settings import Settings
@@ -196,8 +198,24 @@ def _measure(suite: "Suite", held: "Store", settings: "Settings", literal: bool)
                 summary = runner.run(suite.trials, held, engine, live)
         finally:
             engine.close()
+    if literal:
+        _tell_shared(summary.settled)
     return summary.all_ok and not any(
         r.failed_guards for r in (*summary.measured, *summary.settled)
+    )
+
+
+def _tell_shared(settled: "Sequence[TrialResult]") -> None:
+    """Say which rows of earlier runs are not what ``--literal`` asks for."""
+    count = sum(row.way == "shared" for row in settled)
+    if not count:
+        return
+    one = count == 1
+    err.print(
+        f"bench: note: {'1 trial was' if one else f'{count:,} trials were'} measured before by "
+        f"sharing and {'is' if one else 'are'} kept; give another --results to measure "
+        f"{'it' if one else 'them'} literally",
+        soft_wrap=True,
     )
 
 

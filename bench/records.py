@@ -206,7 +206,7 @@ class TrialSpec(Record):
     """Everything that decides what one trial measures; its key is a hash of this and no more.
 
     It holds nothing that its trial does not use: ``phase1`` is None from scratch, ``phase2`` for a
-    head alone, and ``views`` is the default where there is no augmentation.
+    head alone, ``views`` where there is no augmentation.
     """
 
     backbone: Backbone
@@ -216,7 +216,7 @@ class TrialSpec(Record):
     phase1: Phase | None
     phase2: Phase | None
     augmentation: tuple[Augmentation, ...] = ()
-    views: Views = "per-seed"
+    views: Views | None = None
     batch_norm: BatchNorm = "frozen"
     execution: Execution = Execution()
     seed: int = Field(0, ge=0)

@@ -12,6 +12,7 @@ kill and serve the next suite. This module says what is equal; `bench.training.s
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from bench.records import (
@@ -150,7 +151,9 @@ class HeadStep(Record):
         Seeds and dropout rates may differ; and a rate that follows each head's own val loss cannot
         be shared.
         """
-        alone = self.phase.reduce_learning_rate is not None or self.views == "per-seed"
+        if self.phase.reduce_learning_rate is not None:
+            return self.model_dump_json()
+        alone = self.views == "per-seed"
         layers = [
             layer.model_copy(update={"dropout": 0.5}) if layer.dropout is not None else layer
             for layer in self.head.layers
@@ -176,3 +179,40 @@ def head_step(spec: TrialSpec) -> HeadStep:
         views=spec.views if spec.augmentation else None,
         seed=spec.seed,
     )
+
+
+def possible_views2(spec: TrialSpec) -> list[View | None]:
+    """Every view that phase 2 may see: phase 1 may stop early, and phase 2 counts on from there.
+
+    Raises:
+        ValueError: the trial has no phase 2.
+    """
+    if spec.phase1 is None or spec.phase2 is None:
+        raise ValueError(f"{spec.label}: no two phases")
+    first = 1 if spec.phase1.early_stopping else spec.phase1.epochs
+    return views_of(spec, first, spec.phase1.epochs - first + spec.phase2.epochs)
+
+
+FLOAT_BYTES = 4
+
+
+def cut_bytes(numbers: int, views: int, train: int, others: int) -> int:
+    """What a cut takes on disk.
+
+    Args:
+        numbers: that cross for one picture.
+        views: of the train pictures that are needed there.
+        train, others: train pictures; val and test pictures together.
+    """
+    return numbers * FLOAT_BYTES * (views * train + others)
+
+
+def kept(sizes: Mapping[str, int], room: float) -> set[str]:
+    """The cuts that are kept, smallest first, while their bytes fit the room."""
+    names = set()
+    for name, size in sorted(sizes.items(), key=lambda item: (item[1], item[0])):
+        room -= size
+        if room < 0:
+            break
+        names.add(name)
+    return names

@@ -33,7 +33,7 @@ class Suite(Record):
         folder: the suite file's folder; relative paths inside the suite start there.
         trials: in the order they run, distinct.
         trial_minutes: wall time after which a trial is stopped, None for no limit.
-        frontier_gib: room for the tensors that phase 2 trains from; larger ones are recomputed.
+        activations_gib: room for the tensors that phase 2 trains from; larger ones are recomputed.
         warnings: what is valid but unusual.
     """
 
@@ -42,7 +42,7 @@ class Suite(Record):
     folder: Path
     trials: tuple[TrialSpec, ...]
     trial_minutes: float | None = None
-    frontier_gib: float = 8.0
+    activations_gib: float = 8.0
     warnings: tuple[str, ...] = ()
 
 
@@ -75,7 +75,7 @@ def load(path: Path, *, smoke: bool = False) -> Suite:
         folder=path.absolute().parent,
         trials=tuple(dict.fromkeys(_trials(parsed))),
         trial_minutes=parsed.limits.trial_minutes,
-        frontier_gib=parsed.limits.frontier_gib,
+        activations_gib=parsed.limits.activations_gib,
         warnings=tuple(_warnings(parsed)),
     )
 

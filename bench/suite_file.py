@@ -168,7 +168,7 @@ class LimitsTable(Record):
     """``[limits]``."""
 
     trial_minutes: float | None = Field(None, gt=0, allow_inf_nan=False)
-    frontier_gib: float = Field(8.0, ge=0, allow_inf_nan=False)
+    activations_gib: float = Field(8.0, ge=0, allow_inf_nan=False)
 
 
 class MatrixTable(Record):

@@ -16,10 +16,12 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from scipy import stats
 from tabulate import tabulate
 
+from bench.errors import BenchError
 from bench.records import TrialResult
 from bench.running import store
 
@@ -35,15 +37,62 @@ TITLES = (
 Pair = tuple[TrialResult, TrialResult]
 
 
-def pairs(folder: Path) -> list[list[Pair]]:
-    """The same trial both ways, the seeds of one configuration together."""
+class Compared(NamedTuple):
+    """Two results folders held against each other.
+
+    Attributes:
+        groups: the same trial both ways, the seeds of one configuration together.
+        left_out: trials and configurations that cannot be compared, and why; one a line.
+    """
+
+    groups: list[list[Pair]]
+    left_out: list[str]
+
+
+def compare(folder: Path) -> Compared:
+    """Pair the rows of both ways.
+
+    Raises:
+        StoreError: one of them was never measured.
+        BenchError: no configuration has two seeds that ended ``ok`` both ways.
+    """
     shared, literal = ({r.key: r for r in store.read(folder / way).rows} for way in WAYS)
     groups: dict[str, list[Pair]] = {}
-    for key, row in shared.items():
-        if key in literal:
-            seedless = row.spec.model_copy(update={"seed": 0}).key
-            groups.setdefault(seedless, []).append((row, literal[key]))
-    return list(groups.values())
+    left_out = []
+    for key in dict.fromkeys((*shared, *literal)):
+        pair = shared.get(key), literal.get(key)
+        if pair[0] and pair[1] and pair[0].status == pair[1].status == "ok":
+            seedless = pair[0].spec.model_copy(update={"seed": 0}).key
+            groups.setdefault(seedless, []).append((pair[0], pair[1]))
+        else:
+            left_out.append(_why(*pair))
+    for same in groups.values():
+        if len(same) < 2:
+            label = same[0][0].spec.label
+            left_out.append(f"{label}: the only seed of its configuration; a spread needs two")
+    several = [same for same in groups.values() if len(same) > 1]
+    if not several:
+        found = "".join(f"\n  {line}" for line in left_out)
+        raise BenchError(
+            f"{folder}: fewer than two seeds of any configuration ended ok both ways, and a "
+            f"spread needs two{found}"
+        )
+    return Compared(several, left_out)
+
+
+def _why(*pair: TrialResult | None) -> str:
+    """Why a trial is not compared: how it ended each way."""
+    label = next(row.spec.label for row in pair if row)
+    ends = (
+        f"{way}: {_end(row) if row else 'not measured'}"
+        for way, row in zip(WAYS, pair, strict=True)
+        if row is None or row.status != "ok"
+    )
+    return f"{label}: {'; '.join(ends)}"
+
+
+def _end(row: TrialResult) -> str:
+    return " ".join(f"{row.status} {row.reason}".split())
 
 
 def interval(differences: Sequence[float]) -> tuple[float, float]:
@@ -55,7 +104,7 @@ def interval(differences: Sequence[float]) -> tuple[float, float]:
 
 
 def _accuracy(row: TrialResult) -> float:
-    return 100 * (row.test_accuracy or math.nan)
+    return math.nan if row.test_accuracy is None else 100 * row.test_accuracy
 
 
 def _losses(row: TrialResult) -> list[float]:
@@ -86,12 +135,31 @@ def lines(groups: Sequence[Sequence[Pair]]) -> Iterator[list[str]]:
 
 
 def table(folder: Path, form: str) -> str:
-    """The comparison, and what it rests on."""
-    groups = pairs(folder)
+    """The comparison, what it rests on, and below it what is not compared.
+
+    Raises:
+        BenchError: as `compare`.
+    """
+    groups, left_out = compare(folder)
     made = tabulate(list(lines(groups)), TITLES, tablefmt=form, disable_numparse=True)
     stacks = sorted({row.stack.id for same in groups for pair in same for row in pair})
     failed = sorted({g for s in groups for pair in s for row in pair for g in row.failed_guards})
-    return f"{made}\n\n{', '.join(stacks)}; guards failed: {', '.join(failed) or 'none'}"
+    below = f"{', '.join(stacks)}; guards failed: {', '.join(failed) or 'none'}"
+    return "\n".join([made, "", below, *(["", "not compared:"] if left_out else []), *left_out])
+
+
+def measure(folder: Path) -> None:
+    """Run the suite both ways. A failed trial or guard (exit code 1) is no reason to stop.
+
+    Raises:
+        BenchError: a run ended otherwise: wrong input, or a signal.
+    """
+    for way in WAYS:
+        command = [sys.executable, "-m", "bench", "run", str(SUITE)]
+        command += ["--results", str(folder / way), *(["--literal"] * (way == "literal"))]
+        code = subprocess.run(command).returncode
+        if code not in (0, 1):
+            raise BenchError(f"the {way} run ended with exit code {code}: nothing is compared")
 
 
 def main() -> None:
@@ -101,11 +169,12 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--format", default="simple", choices=("simple", "github"))
     wanted = parser.parse_args()
-    for way in () if wanted.show else WAYS:
-        command = [sys.executable, "-m", "bench", "run", str(SUITE)]
-        command += ["--results", str(wanted.folder / way), *(["--literal"] * (way == "literal"))]
-        subprocess.run(command, check=True)
-    print(table(wanted.folder, wanted.format))
+    try:
+        if not wanted.show:
+            measure(wanted.folder)
+        print(table(wanted.folder, wanted.format))
+    except BenchError as error:
+        sys.exit(f"study: {error}")
 
 
 if __name__ == "__main__":

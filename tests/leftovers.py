@@ -28,6 +28,8 @@ class Earlier:
         frontiers: what it found crossing, by freeze strategy: name of the cut and numbers.
         pictures: in each split.
         stack: that it ran on; by default this one's, on a CPU.
+        numbers: in the pooled features of a picture.
+        says_deterministic: whether entries say how they were executed, as older ones do not.
     """
 
     spec: TrialSpec
@@ -35,6 +37,8 @@ class Earlier:
     frontiers: Mapping[str, Any] = field(default_factory=dict)
     pictures: Mapping[str, int] = field(default_factory=lambda: dict(PICTURES))
     stack: str = f"{frameworks()}cpu_float32"
+    numbers: int = 1
+    says_deterministic: bool = True
 
     def activations(
         self, cut: str, split: SplitName, views: Iterable[View | None] = (None,)
@@ -42,7 +46,9 @@ class Earlier:
         """Leave a split's activations at a cut, for each of the views."""
         for view in views:
             identity = self._features(cut, split, view)
-            self._leave("activations", identity, {"numbers": 1, "split": split})
+            crossing = dict(filter(None, self.frontiers.values()))
+            numbers = crossing.get(cut, self.numbers)
+            self._leave("activations", identity, {"numbers": numbers, "split": split})
 
     def head(self, spec: TrialSpec | None = None) -> None:
         """Leave the trained head of a trial."""
@@ -57,8 +63,11 @@ class Earlier:
         self._leave("heads", identity, {"weights": 0})
 
     def _features(self, cut: str, split: str, view: View | None) -> dict[str, Any]:
+        how = {"deterministic": self.spec.execution.deterministic}
         return {
             "stack": self.stack,
+            **(how if self.says_deterministic else {}),
+            "architecture": "a" * 64,
             "image_size": self.spec.data.image_size,
             "weights": "w" * 64,
             "pictures": hashlib.sha256(f"{self.spec.data} {split}".encode()).hexdigest(),

@@ -17,7 +17,7 @@ from bench import __version__, cache, cli
 from bench.errors import WorkerError
 from bench.records import Freeze, Guard, TrialResult
 from bench.running import isolation, known
-from bench.running.messages import Finished
+from bench.running.messages import Finished, Setup
 from bench.running.store import writing
 from bench.settings import Settings
 from bench.suite import load
@@ -234,7 +234,7 @@ def test_dry_run_prints_every_trial_and_the_plan(bench: Bench, tmp_path: Path) -
     assert rows["heads"] == ["36", "144"]
     assert rows["fine-tuning"] == ["144", "144"]
     assert "1,440 literally, 240 shared (6.0 times fewer)" in answer.out
-    assert "recomputed where larger than 8 GiB" in answer.out
+    assert "computed whole where the 8 GiB for activations are too little" in answer.out
     assert lines[0].split("  ")[-1].startswith("MobileNetV2 · cats_vs_dogs · head_only")
 
 
@@ -295,12 +295,12 @@ def test_a_dry_run_writes_nothing(bench: Bench, suite: Path, tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [suite]
 
 
-def test_a_dry_run_states_the_room_for_frontiers(bench: Bench, suite: Path) -> None:
+def test_a_dry_run_states_the_room_for_activations(bench: Bench, suite: Path) -> None:
     blocks = SUITE.replace('"all"', "{ top_blocks = 2 }")
-    suite.write_text(blocks.replace("[phase1]", "[limits]\nfrontier_gib = 0.5\n[phase1]"))
+    suite.write_text(blocks.replace("[phase1]", "[limits]\nactivations_gib = 0.5\n[phase1]"))
     answer = bench("run", suite, "--dry-run")
     assert "1 frontier of a size known once a trial has run" in answer.out
-    assert "larger than 0.5 GiB" in answer.out
+    assert "the 0.5 GiB for activations" in answer.out
 
 
 def test_a_dry_run_says_what_would_stop_it(bench: Bench, suite: Path) -> None:
@@ -422,8 +422,10 @@ class Engine:
 
     stack = STACK
     changes: dict[str, object] = {}
+    setups: list[Setup] = []
 
-    def __init__(self, *_: object) -> None: ...
+    def __init__(self, setup: Setup, *_: object) -> None:
+        self.setups.append(setup)
 
     def execute(self, spec: object, report: object) -> Finished:
         return Finished(result=self.row(spec))
@@ -438,6 +440,7 @@ class Engine:
 def engine(monkeypatch: pytest.MonkeyPatch) -> type[Engine]:
     monkeypatch.setattr(isolation, "LocalEngine", Engine)
     monkeypatch.setattr(Engine, "changes", {})
+    monkeypatch.setattr(Engine, "setups", [])
     return Engine
 
 
@@ -453,6 +456,49 @@ def test_a_run_prints_its_trials_its_table_and_where_it_is(
     again = bench("run", suite, "--results", tmp_path / "r")
     assert "2 trials, 2 measured before" in again.out
     assert "[1/2]" not in again.out
+
+
+@pytest.mark.parametrize("words", [[], ["--literal"]], ids=["shared", "literal"])
+def test_workers_are_told_whether_to_share(
+    bench: Bench, suite: Path, tmp_path: Path, engine: type[Engine], words: list[str]
+) -> None:
+    assert bench("run", suite, "--results", tmp_path, *words).code == 0
+    (setup,) = engine.setups
+    assert setup.literal is bool(words)
+
+
+@pytest.mark.parametrize(
+    ("ways", "note"),
+    [
+        (
+            ("shared", "shared"),
+            "2 trials were measured before by sharing and are kept; give "
+            "another --results to measure them literally",
+        ),
+        (
+            ("shared", "literal"),
+            "1 trial was measured before by sharing and is kept; give "
+            "another --results to measure it literally",
+        ),
+        (("literal", "literal"), None),
+        (("shared",), "1 trial was measured before"),
+        ((), None),
+    ],
+    ids=["both", "one", "none", "the other is to run", "nothing there"],
+)
+@pytest.mark.usefixtures("engine")
+def test_a_literal_run_says_which_rows_it_keeps_of_shared_ones(
+    bench: Bench, suite: Path, tmp_path: Path, ways: tuple[str, ...], note: str | None
+) -> None:
+    folder = tmp_path / "r"
+    with writing(folder / "small") as held:
+        for trial, way in zip(load(suite).trials, ways, strict=False):
+            held.append(make_result(trial, way=way), None)
+    answer = bench("run", suite, "--results", folder, "--literal")
+    assert answer.code == 0
+    assert answer.err.startswith(f"bench: note: {note}" if note else "")
+    assert len(answer.err.splitlines()) == bool(note)
+    assert bench("run", suite, "--results", folder).err == ""
 
 
 FAILED_GUARD = (Guard(name="g", passed=False, evidence="e"),)

@@ -109,7 +109,8 @@ def test_activations_are_known_by_split_view_and_cut(settings: Settings) -> None
     ("changes", "same"),
     [
         ({"seed": 5}, True),
-        ({"execution": Execution(batch_size=8, deterministic=False)}, True),
+        ({"execution": Execution(batch_size=8)}, True),
+        ({"execution": Execution(deterministic=False)}, False),
         ({"execution": Execution(precision="mixed_float16")}, False),
         ({"backbone": Backbone(name="ResNet50")}, False),
         ({"backbone": Backbone(name="MobileNetV2", weights="random")}, False),
@@ -118,12 +119,38 @@ def test_activations_are_known_by_split_view_and_cut(settings: Settings) -> None
     ],
     ids=str,
 )
-def test_activations_hang_on_model_pictures_and_precision(
+def test_what_activations_hang_on(
     settings: Settings, changes: dict[str, object], same: bool
 ) -> None:
     earlier(settings).activations("pooled avg", "train")
     ground = steps.ground_of(changed(**changes))
     assert read(settings).activations(ground, "train", None, "pooled avg") is same
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_how_it_was_executed_is_told_by_the_entry(settings: Settings, deterministic: bool) -> None:
+    spec = changed(execution=Execution(deterministic=deterministic))
+    run = earlier(settings, spec)
+    run.activations("pooled avg", "train")
+    run.head()
+    known, ground = read(settings), steps.ground_of(spec)
+    assert known.activations(ground, "train", None, "pooled avg")
+    assert known.head(ground, steps.head_step(spec))
+    assert known.head(GROUND, steps.head_step(SPEC)) is deterministic
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_entries_that_do_not_say_how_they_were_executed_match_nothing(
+    settings: Settings, deterministic: bool
+) -> None:
+    spec = changed(execution=Execution(deterministic=deterministic))
+    run = earlier(settings, spec, says_deterministic=False)
+    run.activations("pooled avg", "train")
+    run.head()
+    known, ground = read(settings), steps.ground_of(spec)
+    assert not known.activations(ground, "train", None, "pooled avg")
+    assert not known.head(ground, steps.head_step(spec))
+    assert known.counts(SPEC.data) == Counts(**PICTURES)  # so much they do tell
 
 
 @pytest.mark.parametrize(
@@ -181,6 +208,21 @@ def test_frontiers_of_several_runs_are_taken_together(settings: Settings) -> Non
     earlier(settings, frontiers={"all but one": ["frontier 1", 1]}).head()
     earlier(settings, frontiers={"top_blocks=1": ["frontier 9", 2]}).activations("p", "val")
     assert set(read(settings).boundaries(GROUND)) == {"all but one", "top_blocks=1"}
+
+
+def test_the_numbers_of_a_cut_are_known_from_its_entries_and_from_frontiers(
+    settings: Settings,
+) -> None:
+    run = earlier(settings, frontiers={"top_blocks=2": ["frontier 90", 5000], "all": None})
+    run.head()
+    assert read(settings).numbers(GROUND) == {"frontier 90": 5000}
+    run.numbers = 1280
+    run.activations("pooled avg", "val")
+    expected = {"frontier 90": 5000, "pooled avg": 1280}
+    assert read(settings).numbers(GROUND) == expected
+    assert read(settings).numbers(steps.ground_of(make_spec(dataset="beans"))) == expected
+    larger = SPEC.data.model_copy(update={"image_size": 128})
+    assert read(settings).numbers(steps.ground_of(changed(data=larger))) == {}
 
 
 # -------------------------------------------------------------------------------------- counts

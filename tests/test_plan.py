@@ -13,7 +13,17 @@ from leftovers import PICTURES, Earlier
 
 from bench import steps
 from bench.errors import BenchError
-from bench.records import Augmentation, Backbone, Data, Dataset, Freeze, Head, Phase, TrialSpec
+from bench.records import (
+    Augmentation,
+    Backbone,
+    Data,
+    Dataset,
+    EarlyStopping,
+    Freeze,
+    Head,
+    Phase,
+    TrialSpec,
+)
 from bench.running import known, plan
 from bench.running.plan import Cost, Plan
 from bench.running.store import writing
@@ -152,7 +162,7 @@ def planned(
     results: Path | None = None,
     gib: float = 8.0,
 ) -> Plan:
-    suite = _suite(settings.cache.parent, *trials).model_copy(update={"frontier_gib": gib})
+    suite = _suite(settings.cache.parent, *trials).model_copy(update={"activations_gib": gib})
     return plan.of(suite, settings, literal, results)
 
 
@@ -403,6 +413,79 @@ def test_every_view_takes_room(settings: Settings) -> None:
     three_views = trial(BLOCKS, augmentation=FLIP, views="per-epoch")
     (found,) = planned(settings, [three_views]).frontiers
     assert found.bytes == NUMBERS * 4 * (3 * 100 + 50)
+
+
+@pytest.mark.parametrize(("views", "possible"), [("per-epoch", 6), (2, 2), (None, 1)])
+def test_room_is_for_every_view_that_phase_2_may_begin_with(
+    settings: Settings, views: object, possible: int
+) -> None:
+    frontier_run(settings, blocks=["frontier 90", NUMBERS])
+    stopping = PHASE1.model_copy(update={"early_stopping": EarlyStopping()})
+    augmentation = FLIP if views else ()
+    spec = trial(BLOCKS, phase1=stopping, augmentation=augmentation, views=views)
+    made = planned(settings, [spec])
+    # Phase 1 ends after 1 to 4 epochs, phase 2 sees three more: views 1 to 6.
+    assert made.frontiers[0].bytes == NUMBERS * 4 * (possible * 100 + 50)
+    assert plan.total(made.steps).top == 3
+
+
+def features_run(settings: Settings, numbers: int, pooling: str = "avg", **fields: object) -> None:
+    run = earlier(settings, trial(BLOCKS), numbers=numbers, **fields)
+    run.activations(f"pooled {pooling}", "val")
+
+
+def test_features_take_room_before_a_larger_frontier(settings: Settings) -> None:
+    features_run(settings, 1000, frontiers={BLOCKS.label: ["frontier 90", NUMBERS]})
+    features = 1000 * 4 * EVERY / 2**30
+    made = planned(settings, [trial(BLOCKS)], gib=WEIGHT * EVERY + features)
+    assert states(made) == {"top_blocks=2": "kept"}
+    (found,) = made.features
+    assert (found.cut, found.fit, found.bytes) == ("pooled avg", True, 1000 * 4 * EVERY)
+    made = planned(settings, [trial(BLOCKS)], gib=WEIGHT * EVERY)
+    assert states(made) == {"top_blocks=2": "too large"}
+    assert made.features[0].fit
+
+
+def test_features_are_needed_in_every_view_of_phase_1(settings: Settings) -> None:
+    features_run(settings, 1000)
+    made = planned(settings, [trial(HEAD_ONLY, augmentation=FLIP, views="per-epoch")])
+    assert made.features[0].bytes == 1000 * 4 * (4 * 100 + 50)
+
+
+def test_features_too_large_leave_phase_1_whole(settings: Settings) -> None:
+    features_run(settings, 2 * NUMBERS, frontiers={BLOCKS.label: ["frontier 90", NUMBERS]})
+    made = planned(settings, matrix([HEAD_ONLY, BLOCKS], seeds=2), gib=1.5 * WEIGHT * EVERY)
+    assert (made.features[0].fit, states(made)) == (False, {"top_blocks=2": "kept"})
+    assert distinct(made) == counts(images=1, activations=3, heads=4, tuning=2, looks=4)
+    # Val after each of 4 epochs and at the end; test whole for a head alone.
+    looks = 4 * 5 + 2
+    passes = Cost(forward=1, evaluation=2)
+    assert plan.total(made.steps) == Cost(forward=4 * 4, top=2 * 3, evaluation=looks) + passes
+    assert made.stacks == 0
+
+
+def test_without_any_room_the_passes_are_the_literal_ones(settings: Settings) -> None:
+    features_run(settings, 10, frontiers={BLOCKS.label: ["frontier 90", NUMBERS]})
+    made = planned(settings, matrix([HEAD_ONLY, BLOCKS, ALL], seeds=2), gib=0)
+    assert distinct(made)["activations"] == 0
+    assert plan.total(made.steps) == plan.total(made.literally)
+
+
+def test_other_features_keep_their_room(settings: Settings) -> None:
+    features_run(settings, NUMBERS, pooling="flatten")
+    heads = [Head(name="a"), Head(name="f", pooling="flatten")]
+    made = planned(settings, [trial(HEAD_ONLY, head=h) for h in heads], gib=0.1)
+    assert {f.cut: f.fit for f in made.features} == {"pooled avg": True, "pooled flatten": False}
+    assert distinct(made) == counts(images=1, activations=3, heads=2, tuning=0, looks=2)
+    assert all(len(s.trials) == 1 for s in made.of_kind("activations"))
+    assert made.stacks == 1
+
+
+def test_the_cap_of_the_cache_is_room_as_well(settings: Settings) -> None:
+    frontier_run(settings, blocks=["frontier 90", NUMBERS])
+    small = settings.model_copy(update={"cache_bytes": 2**29})
+    made = planned(small, [trial(BLOCKS)], gib=8)
+    assert (made.activations_gib, states(made)) == (0.5, {"top_blocks=2": "too large"})
 
 
 def test_the_smallest_go_first_into_the_room(settings: Settings) -> None:

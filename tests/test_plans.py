@@ -10,8 +10,9 @@ from conftest import make_spec
 from bench import steps
 from bench.records import EarlyStopping, Freeze, Phase
 from bench.reporting import plans
-from bench.running.plan import Cost, Frontier, Kind, Plan, State, Step
+from bench.running.plan import Cost, Kind, Plan, Step
 from bench.running.plan import of as plan_of
+from bench.running.room import Features, Frontier, State
 from bench.settings import Settings
 from bench.suite import Suite
 
@@ -46,7 +47,8 @@ def made(**changes: object) -> Plan:
         "literally": LITERALLY,
         "stacks": 1,
         "frontiers": (),
-        "frontier_gib": 8.0,
+        "features": (),
+        "activations_gib": 8.0,
         "literal": False,
         "unresolved": 0,
     }
@@ -162,14 +164,14 @@ def test_literally_nothing_is_shared() -> None:
     assert heads.split()[-1] == "–"
 
 
-# ------------------------------------------------------------------------------------ frontiers
+# ---------------------------------------------------------------------------------- activations
 
 
 def test_a_frontier_that_does_not_fit_is_named() -> None:
     large = frontier("too large", bytes=12 * 2**30)
-    assert line(made(frontiers=(large,)), "recomputed") == (
+    assert line(made(frontiers=(large,)), "does not fit") == (
         "* MobileNetV2 · digits · top_blocks=2: a frontier of 12 GiB does not fit the 8 GiB for "
-        "frontiers: recomputed in every epoch, phase 2 goes through the whole backbone"
+        "activations: phase 2 goes through the whole backbone in every epoch"
     )
 
 
@@ -183,16 +185,37 @@ def test_many_such_frontiers_are_counted() -> None:
 
 def test_an_unknown_frontier_is_planned_as_kept() -> None:
     unknown = (frontier("unknown", 0), frontier("unknown", 1))
-    assert line(made(frontiers=unknown, frontier_gib=0.5), "known once") == (
+    assert line(made(frontiers=unknown, activations_gib=0.5), "known once") == (
         "* 2 frontiers of a size known once a trial has run: planned as kept; "
-        "recomputed where larger than 0.5 GiB"
+        "phase 2 computed whole where the 0.5 GiB for activations are too little"
     )
 
 
-def test_what_kept_frontiers_take() -> None:
-    same = frontier("kept", 0, 2**20)
-    kept = (same, same, frontier("kept", 1, 2**21))  # two strategies, one frontier
-    assert "2 MiB at most for a backbone" in line(made(frontiers=kept), "frontiers kept")
+def features(fit: bool = True, bytes: int | None = None) -> Features:
+    return Features(steps.ground_of(TRIALS[0]), "pooled flatten", fit, bytes)
+
+
+def test_features_that_do_not_fit_are_named() -> None:
+    assert line(made(features=(features(False, 12 * 2**30),)), "do not fit") == (
+        "* MobileNetV2 · digits: flatten features of 12 GiB do not fit the 8 GiB for "
+        "activations: phase 1 goes through the whole backbone in every epoch"
+    )
+    text = plans.listing(made(features=(features(False, 2**34),) * 7))
+    assert "and 2 more such features" in text
+
+
+def test_what_kept_activations_take() -> None:
+    same = frontier("kept", None, 2**20)
+    kept = (same, same, frontier("kept", 1, 2**20))  # two strategies, one frontier
+    plan = made(frontiers=kept, features=(features(bytes=2**20),))
+    assert "activations kept: 2 MiB at most for a backbone" in line(plan, "kept")
+    plan = made(frontiers=kept, features=(features(False, bytes=2**20), features()))
+    assert "1 MiB at most for a backbone and dataset, of 8 GiB" in line(plan, "kept")
+
+
+def test_heads_computed_whole_are_in_no_stack() -> None:
+    whole = step("heads", 9, cost=Cost(forward=4))
+    assert line(made(steps=(*STEPS, whole)), "stack") == "* 3 heads trained as 1 stack"
 
 
 # ---------------------------------------------------------------------------------- assumptions

@@ -96,7 +96,9 @@ SLOW_TRIALS = {
         phase1=Phase(epochs=2, learning_rate=0.02, optimizer="sgd"),
         phase2=Phase(epochs=2, learning_rate=3e-3, optimizer="rmsprop"),
     ),
-    "two blocks, per-seed views": spec("top_blocks", 2, seed=2, augmentation=FLIP),
+    "two blocks, per-seed views": spec(
+        "top_blocks", 2, seed=2, augmentation=FLIP, views="per-seed"
+    ),
 }
 
 
@@ -165,7 +167,7 @@ def test_a_frontier_without_room_is_not_shared(
     settings: Settings, literal: Callable[[str], tiny.Ran]
 ) -> None:
     name = "two blocks"
-    bench = tiny.bench_for([TRIALS[name]], settings, frontier_bytes=0)
+    bench = tiny.bench_for([TRIALS[name]], settings, activations_bytes=0)
     found = tiny.by_sharing(TRIALS[name], bench)
     tiny.assert_equal(found, literal(name))
     assert "phase 2: nothing shared" in found.guards["shared_work"].evidence

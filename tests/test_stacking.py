@@ -77,7 +77,7 @@ def by_keras(member: HeadStep, taught: Lessons) -> TrainedHead:
     rest = member.batch_size, member.head, taught.classes
     train = Batches(taught.features, taught.labels, *rest, member.seed)
     val = Batches(lambda _: (taught.val_features,), taught.val_labels, *rest)
-    recorder = Recorder("phase 1", train, member.phase.epochs, lambda _: None)
+    recorder = Recorder("phase 1", train, member.phase.epochs, lambda _: None, stock=True)
     fitting.fit(model, train, val, member.phase, 0, recorder)
     return TrainedHead(
         weights=model.get_weights(),

@@ -197,8 +197,60 @@ def test_phase_2_needs_the_views_after_phase_1s() -> None:
     assert all(n.view is None for n in found if n.split != "train")
 
 
+@pytest.mark.parametrize(
+    ("views", "stops", "expected"),
+    [
+        ("per-epoch", False, [4, 5, 6]),
+        ("per-epoch", True, [1, 2, 3, 4, 5, 6]),
+        ("per-seed", True, [1, 2, 3, 4, 5, 6]),
+        (3, False, [1, 2, 0]),
+        (2, True, [1, 0]),
+    ],
+)
+def test_views_that_phase_2_may_see(views: object, stops: bool, expected: list[int]) -> None:
+    stopping = EarlyStopping() if stops else None
+    phase1 = Phase(epochs=4, learning_rate=1e-3, early_stopping=stopping)
+    spec = viewed(views, phase1=phase1, phase2=Phase(epochs=3, learning_rate=1e-5))
+    assert numbers(steps.possible_views2(spec)) == expected
+
+
+def test_without_augmentation_phase_2_sees_the_pictures_as_they_are() -> None:
+    stopping = Phase(epochs=4, learning_rate=1e-3, early_stopping=EarlyStopping())
+    assert steps.possible_views2(made(phase1=stopping)) == [None]
+
+
+@pytest.mark.parametrize("changes", [{"phase1": None}, {"phase2": None}], ids=str)
+def test_without_two_phases_there_are_no_views_of_phase_2(changes: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="no two phases"):
+        steps.possible_views2(made(**changes))
+
+
 def test_from_scratch_needs_nothing_of_others() -> None:
     assert steps.needs(made(freeze=Freeze(strategy="scratch"), phase1=None), frontier=False) == []
+
+
+# ----------------------------------------------------------------------------------------- room
+
+
+def test_what_a_cut_takes() -> None:
+    # Train in both views, val and test once; four bytes a number.
+    assert steps.cut_bytes(numbers=10, views=2, train=100, others=50) == 10 * 4 * 250
+
+
+@pytest.mark.parametrize(
+    ("room", "names"),
+    [
+        (0, set()),
+        (9, set()),
+        (10, {"b"}),
+        (39, {"b"}),
+        (40, {"b", "a"}),
+        (70, {"b", "a", "c"}),
+        (1000, {"b", "a", "c", "d"}),
+    ],
+)
+def test_the_smallest_cuts_are_kept(room: float, names: set[str]) -> None:
+    assert steps.kept({"a": 30, "b": 10, "c": 30, "d": 500}, room) == names
 
 
 # ---------------------------------------------------------------------------------------- heads
@@ -271,6 +323,13 @@ def test_with_dropout_or_without_is_another_stack() -> None:
 def test_heads_that_train_alone(changes: dict[str, object]) -> None:
     stacks = {steps.head_step(made(seed=seed, **changes)).stack for seed in range(3)}
     assert len(stacks) == 3
+
+
+def test_dropout_rates_matter_to_a_head_that_trains_alone() -> None:
+    phase = Phase(epochs=2, learning_rate=1, reduce_learning_rate=ReduceLearningRate())
+    heads = [Head(name="d", layers=(HeadLayer(dropout=rate),)) for rate in (0.1, 0.4)]
+    stacks = {steps.head_step(made(head=h, phase1=phase)).stack for h in heads}
+    assert len(stacks) == 2
 
 
 def test_a_trial_without_phase_1_has_no_head_step() -> None:

@@ -7,6 +7,7 @@ import pytest
 from conftest import STACK, make_dataset, make_phase, make_result, make_spec
 
 from bench.records import (
+    Augmentation,
     Backbone,
     DatasetUsed,
     Execution,
@@ -170,6 +171,25 @@ def test_what_differs_gets_a_column(other: TrialResult, title: str, values: list
     assert "trial" not in lines[0]
 
 
+FLIP = (Augmentation(kind="flip", amount="horizontal"),)
+
+
+def viewed(views: object, seeds: int = 1) -> list[TrialResult]:
+    changes = {"augmentation": FLIP, "views": views}
+    specs = [make_spec(seed=i).model_copy(update=changes) for i in range(seeds)]
+    return [make_result(spec) for spec in specs]
+
+
+def test_views_get_a_column_where_they_differ() -> None:
+    lines = cells([*viewed("per-epoch"), *viewed(4)])
+    assert [line["views"] for line in lines] == ["per-epoch", "4"]
+    lines = cells([*viewed("per-epoch"), make_result()])
+    assert "views" not in lines[0]
+    frame = parsed([*viewed("per-seed"), make_result()])
+    assert frame.loc[0, "views"] == "per-seed"
+    assert pd.isna(frame.loc[1, "views"])
+
+
 def test_from_scratch_alone_adds_no_column() -> None:
     scratch = make_spec(Freeze(strategy="scratch")).model_copy(
         update={
@@ -281,6 +301,33 @@ def test_random_weights_are_called_meaningless_but_for_scratch() -> None:
 def test_rows_without_anything_to_say_say_nothing() -> None:
     assert notes(THREE) == []
     assert document(THREE, "console") == render(THREE, "console")
+
+
+@pytest.mark.parametrize(
+    ("rows", "views"),
+    [
+        (viewed("per-epoch", seeds=3), "per-epoch"),
+        ([*viewed("per-epoch", seeds=2), *viewed(4, seeds=2)], "per-epoch, 4"),
+        (viewed("per-seed", seeds=3), None),
+        (viewed("per-epoch"), None),  # one seed, no spread
+        (THREE, None),
+    ],
+    ids=["per epoch", "two kinds", "per seed", "one seed", "no augmentation"],
+)
+def test_views_that_seeds_share_are_said_once(rows: list[TrialResult], views: str | None) -> None:
+    found = [note for note in notes(rows) if "augmentation" in note]
+    expected = (
+        "± over seeds leaves augmentation's own randomness out: all seeds saw the same views "
+        f"(views = {views})"
+    )
+    assert found == ([expected] if views else [])
+
+
+def test_what_times_mean_where_trials_share_is_said_once() -> None:
+    rows = [row.model_copy(update={"way": "shared"}) for row in THREE]
+    (note,) = notes([make_result(), *rows])
+    assert note.startswith("time: work that trials share counts in the trial that did it")
+    assert "img/s is left out" in note
 
 
 @pytest.mark.parametrize(

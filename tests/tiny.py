@@ -89,14 +89,14 @@ def bench_for(
     trials: Sequence[TrialSpec],
     settings: Settings,
     given: protocol.Ingredients | None = None,
-    frontier_bytes: float = 2**30,
+    activations_bytes: float = 2**30,
 ) -> workbench.Workbench:
     """A workbench for trials on one ground."""
     terms = workbench.Terms(
         identity={"weights": "a" * 64},
         about={"ground": "tiny"},
         label="tiny pictures",
-        frontier_bytes=frontier_bytes,
+        activations_bytes=activations_bytes,
         settings=settings,
         machine={"stack": "tiny"},
     )

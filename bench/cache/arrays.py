@@ -164,7 +164,8 @@ class ArraysWriter:
         with explaining(self._path):
             created = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
             self._maps.append(created)
-            _reserve(file)
+            with file.open("r+b") as opened_file:
+                reserve(opened_file.fileno(), file.stat().st_size, self._path)
         return created
 
     def put(self, name: str, array: ArrayLike) -> None:
@@ -235,13 +236,23 @@ def _size(array: _Array) -> int:
     return int(np.prod(array.shape, dtype=np.int64)) * np.dtype(array.dtype).itemsize
 
 
-def _reserve(file: Path) -> None:
-    """Claim the blocks of a sparse file: a full disk met through a memory map kills the process."""
+def reserve(descriptor: int, size: int, place: Path) -> None:
+    """Claim the blocks of a sparse file: a full disk met through a memory map kills the process.
+
+    Args:
+        descriptor: of the open file.
+        size: its bytes, once written.
+        place: of the file, for the message.
+
+    Raises:
+        CacheError: there is no room.
+    """
     if not hasattr(os, "posix_fallocate"):
         return
-    with file.open("r+b") as opened_file:
+    with explaining(place):
         try:
-            os.posix_fallocate(opened_file.fileno(), 0, file.stat().st_size)
+            os.posix_fallocate(descriptor, 0, size)
         except OSError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # no such call on this disk
                 raise
+            os.truncate(descriptor, size)

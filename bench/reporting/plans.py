@@ -5,10 +5,12 @@ from collections.abc import Callable, Sequence
 from tabulate import tabulate
 
 from bench.reporting.listings import size
-from bench.running.plan import KINDS, Cost, Frontier, Kind, Plan, Step, total
+from bench.running.plan import KINDS, Cost, Kind, Plan, Step, total
+from bench.running.room import Features, Frontier
+from bench.steps import POOLED
 
 NAMED = 5
-"""Frontiers that are too large, named at most."""
+"""Frontiers, and features, that are too large, named at most."""
 
 
 def listing(plan: Plan) -> str:
@@ -55,7 +57,7 @@ def _savings(plan: Plan) -> list[str]:
         *_forward(plan),
         *_tuning(plan),
         *_evaluation(plan),
-        *([] if plan.literal else [*_stacks(plan), *_frontiers(plan)]),
+        *([] if plan.literal else [*_stacks(plan), *_activations(plan)]),
         *_assumptions(plan),
     ]
     return [f"* {line}" for line in lines]
@@ -122,39 +124,56 @@ def _tuning(plan: Plan) -> list[str]:
 
 
 def _stacks(plan: Plan) -> list[str]:
-    count = len(plan.of_kind("heads"))
+    count = sum(not step.cost.forward for step in plan.of_kind("heads"))  # not those computed whole
     if count <= plan.stacks:
         return []
     return [f"{_count(count, 'head')} trained as {_count(plan.stacks, 'stack')}"]
 
 
-# ------------------------------------------------------------------------------------ frontiers
+# ---------------------------------------------------------------------------------- activations
 
 
-def _frontiers(plan: Plan) -> list[str]:
-    return [*_kept(plan), *_too_large(plan), *_unknown(plan)]
+def _activations(plan: Plan) -> list[str]:
+    return [*_kept(plan), *_large_features(plan), *_large_frontiers(plan), *_unknown(plan)]
 
 
 def _kept(plan: Plan) -> list[str]:
-    """How much the frontiers of one ground take, where that is most."""
+    """How much the activations of one ground take, where that is most."""
     sizes: dict[object, dict[str, int]] = {}
+    for features in plan.features:
+        if features.fit and features.bytes is not None:
+            sizes.setdefault(features.ground, {})[features.cut] = features.bytes
     for frontier in plan.frontiers:
         if frontier.state == "kept" and frontier.cut and frontier.bytes is not None:
             sizes.setdefault(frontier.ground, {})[frontier.cut] = frontier.bytes
     if not sizes:
         return []
     most = max(sum(cuts.values()) for cuts in sizes.values())
-    return [f"frontiers kept: {size(most)} at most for a backbone and dataset, of {_room(plan)}"]
+    return [f"activations kept: {size(most)} at most for a backbone and dataset, of {_room(plan)}"]
 
 
-def _too_large(plan: Plan) -> list[str]:
+def _large_features(plan: Plan) -> list[str]:
+    large = [f for f in plan.features if not f.fit]
+    lines = [
+        f"{_where(f)}: {f.cut.removeprefix(POOLED)} features of {size(f.bytes or 0)} do not fit "
+        f"the {_room(plan)} for activations: phase 1 goes through the whole backbone in every epoch"
+        for f in large[:NAMED]
+    ]
+    return lines + _more(len(large), "features")
+
+
+def _large_frontiers(plan: Plan) -> list[str]:
     large = [f for f in plan.frontiers if f.state == "too large"]
     lines = [
         f"{_where(f)}: a frontier of {size(f.bytes or 0)} does not fit the {_room(plan)} for "
-        "frontiers: recomputed in every epoch, phase 2 goes through the whole backbone"
+        "activations: phase 2 goes through the whole backbone in every epoch"
         for f in large[:NAMED]
     ]
-    return lines + ([f"and {len(large) - NAMED} more such frontiers"] if len(large) > NAMED else [])
+    return lines + _more(len(large), "frontiers")
+
+
+def _more(number: int, things: str) -> list[str]:
+    return [f"and {number - NAMED} more such {things}"] if number > NAMED else []
 
 
 def _unknown(plan: Plan) -> list[str]:
@@ -164,18 +183,19 @@ def _unknown(plan: Plan) -> list[str]:
     count = _count(len(unknown), "frontier")
     return [
         f"{count} of a size known once a trial has run: planned as kept; "
-        f"recomputed where larger than {_room(plan)}"
+        f"phase 2 computed whole where the {_room(plan)} for activations are too little"
     ]
 
 
-def _where(frontier: Frontier) -> str:
-    ground = frontier.ground
+def _where(found: Frontier | Features) -> str:
+    ground = found.ground
+    freeze = f" · {found.freeze}" if isinstance(found, Frontier) else ""
     seed = "" if ground.seed is None else f" · seed {ground.seed}"
-    return f"{ground.backbone.name} · {ground.data.dataset.name} · {frontier.freeze}{seed}"
+    return f"{ground.backbone.name} · {ground.data.dataset.name}{freeze}{seed}"
 
 
 def _room(plan: Plan) -> str:
-    return f"{plan.frontier_gib:g} GiB"
+    return f"{plan.activations_gib:g} GiB"
 
 
 # ---------------------------------------------------------------------------------- assumptions

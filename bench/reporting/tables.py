@@ -97,6 +97,11 @@ def _augmentation(group: Group) -> str:
     return ", ".join(f"{a.kind} {a.amount}" for a in group.spec.augmentation) or "none"
 
 
+def _views(group: Group) -> str | None:
+    """None where there is no choice: without augmentation."""
+    return str(group.spec.views) if group.spec.augmentation else None
+
+
 def _training(phase: Phase | None) -> str | None:
     """How a phase trains: ``5 x adam 0.001``."""
     return f"{phase.epochs} x {phase.optimizer} {phase.learning_rate:g}" if phase else None
@@ -122,6 +127,7 @@ WHERE_DIFFERENT = (
     Column("batch norm", _batch_norm),
     Column("weights", _weights),
     Column("augmentation", _augmentation),
+    Column("views", _views),
     Column("phase 1", lambda g: _training(g.spec.phase1)),
     Column("phase 2", _phase2),
     Column("batch", lambda g: g.spec.execution.batch_size),
@@ -174,6 +180,7 @@ TIDY = (
     Column("freeze", lambda g: g.spec.freeze.label),
     Column("freeze_resolved", lambda g: freeze_label(g).rpartition(" → ")[2]),
     Column("batch_norm", lambda g: g.spec.batch_norm),
+    Column("views", _views),
     Column("seeds", lambda g: len(g.rows)),
     Column("finished", lambda g: len(g.finished)),
     *_spread_columns("phase1_val_accuracy", lambda g: g.phase(1, lambda p: p.val_accuracy)),
@@ -246,7 +253,7 @@ WAIT_SHARE, WAIT_SECONDS = 0.1, 10.0
 
 def notes(rows: Sequence[TrialResult]) -> list[str]:
     """What a reader must know about these numbers: doubts, caveats, failures, guards."""
-    found = [*_sampling(rows), *_failures(rows), *_waiting(rows), *_caveats(rows)]
+    found = [*_sampling(rows), *_sharing(rows), *_failures(rows), *_waiting(rows), *_caveats(rows)]
     kept = list(dict.fromkeys(found))
     more = len(kept) - NOTES_KEPT
     return kept if more <= 0 else [*kept[:NOTES_KEPT], f"and {more} more notes"]
@@ -278,6 +285,22 @@ def _sampling(rows: Sequence[TrialResult]) -> Iterator[str]:
         yield (
             f"{name}: {pictures:,} test pictures; the standard error of their sampling is "
             f"{error:.1f} points at {100 * accuracy:.0f}%, and ± over seeds leaves it out"
+        )
+
+
+def _sharing(rows: Sequence[TrialResult]) -> Iterator[str]:
+    """What spread and times leave out where trials saw the same views, or shared work."""
+    several = [g for g in summarise(rows) if len(g.finished) > 1]
+    same = dict.fromkeys(v for g in several if (v := _views(g)) not in (None, "per-seed"))
+    if same:
+        yield (
+            "± over seeds leaves augmentation's own randomness out: all seeds saw the same views "
+            f"(views = {', '.join(map(str, same))})"
+        )
+    if any(row.way == "shared" for row in rows):
+        yield (
+            "time: work that trials share counts in the trial that did it; img/s is left out "
+            "where it is not the stock model's"
         )
 
 

@@ -3,7 +3,8 @@
 The cache's keys hold the digests of weights and pictures, which only a run knows. So work is
 recognised by what its manifest says of itself: backbone, data and seed as suites write them, the
 cut, the view, and the framework versions. What is recognised so may still be computed again (the
-file behind a weights path has changed, say); what is not may turn out to be there after all.
+file behind a weights path has changed, say; the model's architecture is not compared either); what
+is not may turn out to be there after all.
 """
 
 import json
@@ -100,6 +101,7 @@ class Known:
         self.measured = _measured(results, self._begins)
         self._work: set[str] = set()
         self._boundaries: dict[str, dict[str, Boundary]] = {}
+        self._numbers: dict[str, dict[str, int]] = {}
         self._counts: dict[str, Counts] = {}
         self._images: dict[tuple[Dataset, int], Images | None] = {}
         for row in self.measured.values():
@@ -116,15 +118,19 @@ class Known:
     def activations(self, ground: Ground, split: SplitName, view: View | None, cut: str) -> bool:
         """Whether a split's activations at a cut are in the cache."""
         shown = view.model_dump(mode="json") if view else None
-        return _text([_place(_dumped(ground)), split, shown, cut]) in self._work
+        return _text([_asked(ground), split, shown, cut]) in self._work
 
     def head(self, ground: Ground, step: HeadStep) -> bool:
         """Whether a trained head is in the cache."""
-        return _text([_place(_dumped(ground)), step.model_dump(mode="json")]) in self._work
+        return _text([_asked(ground), step.model_dump(mode="json")]) in self._work
 
     def boundaries(self, ground: Ground) -> Mapping[str, Boundary]:
         """Frontiers that runs of this backbone at this size have found, by freeze strategy."""
         return self._boundaries.get(_model(_dumped(ground), ground.data.image_size), {})
+
+    def numbers(self, ground: Ground) -> Mapping[str, int]:
+        """How many numbers cross a cut for one picture, by the cut's name, where runs found out."""
+        return self._numbers.get(_model(_dumped(ground), ground.data.image_size), {})
 
     def images(self, data: Data) -> bool:
         """Whether the decoded pictures are in the cache."""
@@ -146,23 +152,30 @@ class Known:
     def _note_activations(self, identity: Mapping[str, Any], content: Mapping[str, Any]) -> None:
         if self._another(identity):
             return
-        place = _place(content["ground"])
-        self._note_about(identity["image_size"], content)
+        place = _place(content["ground"], identity.get("deterministic"))
+        numbers = self._note_about(identity["image_size"], content)
+        numbers[identity["cut"]] = content["numbers"]
         self._work.add(_text([place, content["split"], identity["view"], identity["cut"]]))
 
     def _note_head(self, identity: Mapping[str, Any], content: Mapping[str, Any]) -> None:
         features = identity["features"]
         if self._another(features) or identity["version"] != steps.HEADS_VERSION:
             return
-        place = _place(content["ground"])
+        place = _place(content["ground"], features.get("deterministic"))
         self._note_about(features["image_size"], content)
         self._work.add(_text([place, identity["step"]]))
 
-    def _note_about(self, image_size: int, content: Mapping[str, Any]) -> None:
-        found = self._boundaries.setdefault(_model(content["ground"], image_size), {})
+    def _note_about(self, image_size: int, content: Mapping[str, Any]) -> dict[str, int]:
+        """Note what every entry says; returns the numbers of its model's cuts, to be added to."""
+        model = _model(content["ground"], image_size)
+        found = self._boundaries.setdefault(model, {})
+        numbers = self._numbers.setdefault(model, {})
         for label, boundary in content["frontiers"].items():
             found[label] = Boundary(*boundary) if boundary else Boundary()
+            if boundary:
+                numbers[found[label].cut or ""] = found[label].numbers
         self._counts[_text(content["ground"]["data"])] = Counts(**content["pictures"])
+        return numbers
 
     def _another(self, activations: Mapping[str, Any]) -> bool:
         """Whether activations are of other framework versions, or of another Bench."""
@@ -214,10 +227,19 @@ def _dumped(record: Ground | Data) -> dict[str, Any]:
     return record.model_dump(mode="json", exclude_defaults=True)
 
 
-def _place(ground: Mapping[str, Any]) -> str:
-    """What activations depend on in a ground; of its execution, that is the precision alone."""
-    precision = ground["execution"].get("precision")
-    return _text([ground["backbone"], ground["data"], ground.get("seed"), precision])
+def _asked(ground: Ground) -> str:
+    return _place(_dumped(ground), ground.execution.deterministic)
+
+
+def _place(ground: Mapping[str, Any], deterministic: bool | None) -> str:
+    """What activations depend on in a ground; of its execution, not the batch size.
+
+    Args:
+        ground: as `_dumped` gives it.
+        deterministic: as the execution was; None in entries that do not say, which match nothing.
+    """
+    how = [ground["execution"].get("precision"), deterministic]
+    return _text([ground["backbone"], ground["data"], ground.get("seed"), how])
 
 
 def _model(ground: Mapping[str, Any], image_size: int) -> str:

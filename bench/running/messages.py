@@ -24,7 +24,7 @@ class Setup(Record):
         execution: precision and determinism are set once per process.
         trials: the suite's, with which a trial may share work.
         literal: share nothing.
-        frontier_gib: room for the tensors that phase 2 trains from.
+        activations_gib: room for the tensors that phase 2 trains from.
     """
 
     settings: Settings
@@ -33,7 +33,7 @@ class Setup(Record):
     execution: Execution
     trials: tuple[TrialSpec, ...] = ()
     literal: bool = False
-    frontier_gib: float = 8.0
+    activations_gib: float = 8.0
 
     @classmethod
     def of(cls, suite: Suite, settings: Settings, scratch: Path, *, literal: bool = False) -> Self:
@@ -52,7 +52,7 @@ class Setup(Record):
             execution=suite.trials[0].execution,
             trials=suite.trials,
             literal=literal,
-            frontier_gib=suite.frontier_gib,
+            activations_gib=suite.activations_gib,
         )
 
 

@@ -15,7 +15,8 @@ from bench import cache, steps
 from bench.data import datasets
 from bench.errors import BenchError, DatasetError
 from bench.records import Dataset, SplitName, TrialSpec
-from bench.running.known import Boundary, Counts, Known
+from bench.running.known import Known
+from bench.running.room import Features, Frontier, Room, pooled_name, room_on
 from bench.settings import Settings
 from bench.steps import Ground, HeadStep, View
 from bench.suite import Suite
@@ -23,7 +24,6 @@ from bench.zoo import freezing, weights
 
 Kind = Literal["images", "activations", "heads", "fine-tuning", "evaluation"]
 KINDS: tuple[Kind, ...] = ("images", "activations", "heads", "fine-tuning", "evaluation")
-FLOAT_BYTES = 4
 
 
 # ------------------------------------------------------------------------------- what a plan is
@@ -71,30 +71,6 @@ class Step:
     cached: bool = False
 
 
-State = Literal["kept", "too large", "none", "unknown"]
-
-
-@dataclass(frozen=True)
-class Frontier:
-    """What crosses the freeze boundary of a strategy, on one ground.
-
-    Attributes:
-        ground: backbone and pictures.
-        freeze: label of the strategy.
-        state: ``kept`` within the room for it; ``too large``, so phase 2 runs through the whole
-            backbone; ``none`` there is nothing constant below it, with the same effect; ``unknown``
-            until a trial has run.
-        cut: its name where known: strategies with one name share one frontier.
-        bytes: of train (in every view), val and test together; None where unknown.
-    """
-
-    ground: Ground
-    freeze: str
-    state: State
-    cut: str | None = None
-    bytes: int | None = None
-
-
 @dataclass(frozen=True)
 class Plan:
     """What a run would do.
@@ -106,7 +82,8 @@ class Plan:
         literally: what the same trials take where nothing is shared but pictures.
         stacks: groups of heads that train as one computation.
         frontiers: of every ground and strategy that may have one.
-        frontier_gib: room for them on each ground.
+        features: of every ground and kind of pooling.
+        activations_gib: room for features and frontiers of a ground together.
         literal: nothing is to be shared.
         unresolved: trials whose strategy ``auto`` waits for the pictures to be counted.
     """
@@ -117,7 +94,8 @@ class Plan:
     literally: tuple[Step, ...]
     stacks: int
     frontiers: tuple[Frontier, ...]
-    frontier_gib: float
+    features: tuple[Features, ...]
+    activations_gib: float
     literal: bool
     unresolved: int
 
@@ -171,20 +149,26 @@ def of(
             alone.append(trial)
         else:
             shared.setdefault(steps.ground_of(trial.spec), []).append(trial)
-    room = suite.frontier_gib * 2**30
-    frontiers = {g: _frontiers(g, every, known, room) for g in shared}
+    room = min(suite.activations_gib * 2**30, settings.cache_bytes)
+    found = {g: room_on(g, [t.spec for t in every], known, room) for g in shared}
     images = list(_images(pending, known))
-    parts = [_on_ground(g, trials, frontiers[g], known) for g, trials in shared.items()]
-    found = [*images, *chain(*parts), *chain(*(_literally(t, known) for t in alone))]
-    stacks = {(g, steps.head_step(t.spec).stack) for g, trials in shared.items() for t in trials}
+    parts = [_on_ground(g, trials, found[g], known) for g, trials in shared.items()]
+    work = [*images, *chain(*parts), *chain(*(_literally(t, known) for t in alone))]
+    stacks = {
+        (ground, steps.head_step(t.spec).stack)
+        for ground, trials in shared.items()
+        for t in trials
+        if found[ground].holds_features(t.spec)
+    }
     return Plan(
         trials=suite.trials,
         measured={t.key: known.measured[t.key].stack.id for t in every if t.key in known.measured},
-        steps=tuple(sorted(found, key=lambda s: KINDS.index(s.kind))),
+        steps=tuple(sorted(work, key=lambda s: KINDS.index(s.kind))),
         literally=(*images, *chain(*(_literally(t, known) for t in pending))),
         stacks=len(stacks),
-        frontiers=tuple(f for g in frontiers.values() for f in g.values()),
-        frontier_gib=suite.frontier_gib,
+        frontiers=tuple(f for g in found.values() for f in g.frontiers.values()),
+        features=tuple(f for g in found.values() for f in g.features.values()),
+        activations_gib=room / 2**30,
         literal=literal,
         unresolved=sum(t.spec.freeze.strategy == "auto" for t in pending),
     )
@@ -227,43 +211,52 @@ def _own(kind: Kind, key: str, cost: Cost, pictures: int | None) -> Step:
 
 
 def _on_ground(
-    ground: Ground, trials: Sequence[_Trial], frontiers: Mapping[str, Frontier], known: Known
+    ground: Ground, trials: Sequence[_Trial], room: Room, known: Known
 ) -> Iterator[Step]:
     """What trials that share a ground take."""
     pictures = known.counts(ground.data).train
-    yield from _activations(ground, trials, frontiers, known)
+    yield from _activations(ground, trials, room, known)
     heads: dict[HeadStep, list[str]] = {}
     for key, spec in trials:
-        heads.setdefault(steps.head_step(spec), []).append(key)
+        if room.holds_features(spec):
+            heads.setdefault(steps.head_step(spec), []).append(key)
     for head, keys in heads.items():
         name = cache.key({"ground": _json(ground), "head": head.model_dump(mode="json")})
         cached = known.head(ground, head)
         yield Step("heads", name, tuple(keys), pictures=pictures, cached=cached)
     for key, spec in trials:
-        looks = 0
-        if spec.phase2:
-            epochs = spec.phase2.epochs
-            whole = not _from_frontier(spec, frontiers)
-            cost = Cost(tuning=epochs) if whole else Cost(top=epochs)
-            yield _own("fine-tuning", key, cost, pictures)
-            looks = epochs + 2 if whole else 0
-        yield _own("evaluation", key, Cost(evaluation=looks), pictures)
+        yield from _of_its_own(key, spec, room, pictures)
+
+
+def _of_its_own(key: str, spec: TrialSpec, room: Room, pictures: int | None) -> Iterator[Step]:
+    """What a trial on a shared ground does for itself; looks as in `_literally` where whole."""
+    looks, whole = 0, not room.holds_features(spec)
+    if spec.phase1 and whole:
+        yield _own("heads", key, Cost(forward=spec.phase1.epochs), pictures)
+        looks += spec.phase1.epochs + 1
+    if spec.phase2:
+        epochs, whole = spec.phase2.epochs, not room.holds_frontier(spec)
+        yield _own("fine-tuning", key, Cost(tuning=epochs) if whole else Cost(top=epochs), pictures)
+        looks += epochs + 1 if whole else 0
+    yield _own("evaluation", key, Cost(evaluation=looks + whole), pictures)
 
 
 def _activations(
-    ground: Ground, trials: Sequence[_Trial], frontiers: Mapping[str, Frontier], known: Known
+    ground: Ground, trials: Sequence[_Trial], room: Room, known: Known
 ) -> Iterator[Step]:
     """One step for each split and view: a pass gives every cut that its trials need."""
     users: dict[tuple[SplitName, View | None], dict[str, None]] = {}
     missing: dict[tuple[SplitName, View | None], bool] = {}
     for key, spec in trials:
         trained = known.head(ground, steps.head_step(spec))
-        for split, view, cut in steps.needs(spec, _from_frontier(spec, frontiers)):
+        for split, view, cut in steps.needs(spec, room.holds_frontier(spec)):
+            if cut == "pooled" and not room.holds_features(spec):
+                continue
             shown = split, view
             users.setdefault(shown, {})[key] = None
-            name: str | None = f"{steps.POOLED}{spec.head.pooling}"
+            name: str | None = pooled_name(spec)
             if cut == "frontier":
-                name = frontiers[spec.freeze.label].cut
+                name = room.frontiers[spec.freeze.label].cut
             elif trained and split == "train":
                 continue  # nobody will look at what that head learned from
             there = name is not None and known.activations(ground, split, view, name)
@@ -279,66 +272,6 @@ def _activations(
 
 def _json(ground: Ground) -> dict[str, object]:
     return ground.model_dump(mode="json", exclude_defaults=True)
-
-
-def _from_frontier(spec: TrialSpec, frontiers: Mapping[str, Frontier]) -> bool:
-    if not steps.shares_phase2(spec):
-        return False
-    return frontiers[spec.freeze.label].state in ("kept", "unknown")
-
-
-# ------------------------------------------------------------------------------------ frontiers
-
-
-def _frontiers(
-    ground: Ground, trials: Iterable[_Trial], known: Known, room: float
-) -> dict[str, Frontier]:
-    """By strategy; the smallest go first into the room, as in `bench.training.sharing`."""
-    specs = [t.spec for t in trials if steps.ground_of(t.spec) == ground]
-    sharing = [s for s in specs if steps.shares_phase1(s) and steps.shares_phase2(s)]
-    boundaries = known.boundaries(ground)
-    found = {s.freeze.label: boundaries.get(s.freeze.label) for s in sharing}
-    sizes = _sizes(sharing, found, known.counts(ground.data))
-    kept: set[str] = set()
-    for cut in sorted(sizes, key=lambda c: sizes[c]):
-        room -= sizes[cut]
-        if room >= 0:
-            kept.add(cut)
-
-    def state(boundary: Boundary | None) -> State:
-        if boundary and boundary.cut is None:
-            return "none"
-        if boundary is None or boundary.cut not in sizes:
-            return "unknown"
-        return "kept" if boundary.cut in kept else "too large"
-
-    cuts = {label: boundary.cut if boundary else None for label, boundary in found.items()}
-    return {
-        label: Frontier(ground, label, state(found[label]), cut, sizes.get(cut or ""))
-        for label, cut in cuts.items()
-    }
-
-
-def _sizes(
-    specs: Iterable[TrialSpec], boundaries: Mapping[str, Boundary | None], counts: Counts
-) -> dict[str, int]:
-    """Bytes of the cuts whose size is known, over every view that phase 2 of some trial sees."""
-    if counts.train is None or counts.val is None or counts.test is None:
-        return {}
-    views: dict[str, set[View | None]] = {}
-    numbers = {}
-    for spec in specs:
-        boundary = boundaries[spec.freeze.label]
-        if boundary and boundary.cut:
-            needed = [n for n in steps.needs(spec, frontier=True) if n.cut == "frontier"]
-            seen = {n.view for n in needed if n.split == "train"}
-            views.setdefault(boundary.cut, set()).update(seen)
-            numbers[boundary.cut] = boundary.numbers
-    others = counts.val + counts.test
-    return {
-        cut: FLOAT_BYTES * numbers[cut] * (len(views[cut]) * counts.train + others)
-        for cut in numbers
-    }
 
 
 # ------------------------------------------------------------------- choosing and what is missing

@@ -57,7 +57,7 @@ def _workplace(setup: Setup) -> "Workplace":
         environment=execution.environment(),
         literal=setup.literal,
         trials=setup.trials,
-        frontier_bytes=setup.frontier_gib * 2**30,
+        activations_bytes=setup.activations_gib * 2**30,
     )
 
 

@@ -87,13 +87,17 @@ class Activations:
     Args:
         source: where they come from.
         cuts: all that may be asked for, by name; they are computed in one model.
+        passes: how many of the train pictures there may be.
     """
 
-    def __init__(self, source: Source, cuts: Sequence[Cut]) -> None:
+    def __init__(self, source: Source, cuts: Sequence[Cut], passes: int = 1) -> None:
+        self._passes = passes
         self.cuts = {c.name: c for c in cuts}
         self.seconds_per_picture: float | None = None  # of a pass, where one was timed
         self._source = source
+        self.execution = ""
         self._model: Any = None
+        self._mode: Mode | None = None
         self._digests: dict[SplitName, str] = {}
         self._opened: dict[str, Found] = {}
 
@@ -148,6 +152,7 @@ class Activations:
         entry = cache.read(self._source.settings, KIND, identity)
         if entry is None:
             return None
+        self.execution = str(entry.content.get("execution", ""))
         self.seconds_per_picture = (
             entry.content.get("seconds_per_picture") or self.seconds_per_picture
         )
@@ -192,13 +197,13 @@ class Activations:
         report: Report,
     ) -> dict[str, Any]:
         """Fill the arrays; returns how that went, as JSON values."""
-        model, mode = self._whole(), None
-        times: list[float] = []
+        model, times = self._whole(), list[float]()
         for rows, pixels in views.chunks(pictures, view):
-            left = 1 + (len(pictures) - rows.stop) // views.CHUNK
-            if mode is None and len(times) > 1:
-                mode = self._mode(pixels, left, times[-1])
-                model.compile(jit_compile=mode.jit)
+            if self._mode is None and len(times) > 1:
+                left = 1 + (len(pictures) - rows.stop) // views.CHUNK
+                self._mode = self._chosen(pixels, left * self._passes, times[-1])
+                if self._mode.jit != self._source.jit:
+                    model.compile(jit_compile=self._mode.jit)
             began = time.perf_counter()
             found = _predict(model, pixels)
             times.append(time.perf_counter() - began)
@@ -206,19 +211,21 @@ class Activations:
                 for array, value in zip(arrays, found[name], strict=True):
                     array[rows] = value
             report(Progress(stage=KIND, step=rows.stop, steps=len(pictures)))
-        pace = statistics.median(times[1:]) / views.CHUNK if len(times) > 1 else None
-        return {"seconds_per_picture": pace, "execution": mode.text if mode else ""}
+        if len(times) > 1:
+            self.seconds_per_picture = statistics.median(times[1:]) / views.CHUNK
+        self.execution = self._mode.text if self._mode else "in too few steps to measure"
+        return {"seconds_per_picture": self.seconds_per_picture, "execution": self.execution}
 
-    def _mode(self, pixels: NDArray[np.uint8], steps: int, seconds: float) -> Mode:
-        """Graph or XLA for what is left of a pass."""
+    def _chosen(self, pixels: NDArray[np.uint8], count: int, seconds: float) -> Mode:
+        """Graph or XLA for so many more chunks, in this pass and those to come."""
         model = self._whole()
 
-        def step(jit: bool) -> Callable[[], object]:
+        def run(jit: bool) -> Callable[[], object]:
             model.compile(jit_compile=jit)
             return lambda: _predict(model, pixels)
 
         identity = {**self._source.machine, "work": "activations", "cuts": sorted(self.cuts)}
-        return modes.choose(identity, step, steps, self._source.settings, seconds)
+        return modes.choose(identity, run, count, self._source.settings, seconds)
 
     def _whole(self) -> Any:
         """Pixels -> every cut's tensors, the backbone in inference mode."""

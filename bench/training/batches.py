@@ -78,8 +78,9 @@ class Batches(keras.utils.PyDataset):
         self.labels, self.batch_size, self.seed = labels, batch_size, seed
         self.targets = targets(labels, head, classes)
         self.ready: dict[int, float] = {}
-        self._inputs = inputs
-        self._current = inputs(first_epoch)
+        self._inputs, self._first_epoch = inputs, first_epoch
+        self._current: Sequence[Rows] | None = None
+        self._preparing = 0.0
         self._order = np.arange(len(labels))
 
     def __len__(self) -> int:
@@ -87,6 +88,9 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, batch: int) -> tuple[Any, NDArray[np.float32]]:
         """What the model takes (each batch first) and targets as the loss wants them."""
+        if self._current is None:  # Keras looks ahead before the first epoch
+            self._prepare(self._first_epoch)
+        assert self._current is not None
         chosen = self._order[batch * self.batch_size : (batch + 1) * self.batch_size]
         taken = tuple(rows[chosen] for rows in self._current)
         self.ready[batch] = time.perf_counter()
@@ -94,9 +98,19 @@ class Batches(keras.utils.PyDataset):
 
     def start_epoch(self, epoch: int) -> None:
         """Shuffle for this epoch, counted from the trial's first."""
-        self._current = self._inputs(epoch)
+        self._prepare(epoch)
         self._order = order(self.seed, epoch, len(self.labels))
         self.ready.clear()
+
+    def prepared(self) -> float:
+        """Seconds that went into making epochs' inputs since this was last asked."""
+        seconds, self._preparing = self._preparing, 0.0
+        return seconds
+
+    def _prepare(self, epoch: int) -> None:
+        began = time.perf_counter()
+        self._current = self._inputs(epoch)
+        self._preparing += time.perf_counter() - began
 
 
 def of_pictures(

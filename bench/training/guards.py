@@ -186,6 +186,12 @@ def shared_work(plan: PhasePlan, what: str, found: Any, stock: Any) -> Guard:
     return Guard(name="shared_work", passed=relative <= allowed, evidence=evidence)
 
 
+def as_loaded(plan: PhasePlan, equal: bool) -> Guard:
+    """The backbone, used by other trials before, must hold the very weights it was loaded with."""
+    evidence = f"{plan.name}: the backbone begins {'' if equal else 'not '}as it was loaded"
+    return Guard(name="shared_work", passed=equal, evidence=evidence)
+
+
 def learning_rate(plan: PhasePlan, rate: float) -> Guard:
     """Hold the optimizer's learning rate at the first step against the plan's."""
     passed = math.isclose(rate, plan.learning_rate, rel_tol=1e-5)

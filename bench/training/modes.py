@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import keras
-import numpy as np
 
 from bench import cache
 from bench.settings import Settings
@@ -32,7 +31,7 @@ _REPEATS = 3
 _HOPELESS = 2.0
 """Once XLA has taken this many times as long as the graph, it is not run again to make sure."""
 
-Step = Callable[[], object]
+Run = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class _Measured:
 
 def choose(
     identity: Mapping[str, object],
-    step: Callable[[bool], Step],
+    step: Callable[[bool], Run],
     steps: int,
     settings: Settings,
     seconds_per_step: float | None = None,
@@ -99,10 +98,10 @@ def choose(
         return Mode("xla", "JAX compiles every step with XLA")
     if backend != "tensorflow":
         return Mode("eager", "PyTorch runs eagerly")
-    if recorded := _recorded(identity, settings):
-        return recorded
     if seconds_per_step is not None and steps * seconds_per_step < PAYS_SECONDS:
         return _too_short(f"at most {_seconds(steps * seconds_per_step)}")
+    if recorded := _recorded(identity, settings):
+        return recorded
     graph = _measure(step(False))
     if steps * graph.seconds < PAYS_SECONDS:
         return _too_short(f"{_seconds(steps * graph.seconds)} at {graph.text}")
@@ -132,7 +131,7 @@ class Chooser:
         steps: int,
         seconds_per_step: float | None,
     ) -> Mode:
-        """The mode in which to fit a model; the model comes out as it went in, but compiled.
+        """The mode in which to fit a model; the model's variables come out as they went in.
 
         Args:
             work: what is fitted, among the work on this ground.
@@ -142,16 +141,18 @@ class Chooser:
             seconds_per_step: as in `choose`.
         """
 
-        def step(jit: bool) -> Step:
+        before: list[tuple[Any, Any]] = []
+
+        def step(jit: bool) -> Run:
             model, (inputs, targets) = compiled(jit), batch()
+            if not before:
+                before.extend((v, keras.ops.copy(v.value)) for v in model.variables)
             return lambda: model.train_on_batch(inputs, targets)
 
-        model = compiled(False)
-        before = [np.array(keras.ops.convert_to_numpy(v.value)) for v in model.variables]
         mode = choose(
             {**self._identity, "work": work}, step, steps, self._settings, seconds_per_step
         )
-        for variable, value in zip(model.variables, before, strict=True):
+        for variable, value in before:
             variable.assign(value)
         return mode
 
@@ -172,7 +173,7 @@ def _too_short(phase: str) -> Mode:
     return Mode("graph", f"not measured against xla, whose compilation does not pay in {phase}")
 
 
-def _against_xla(graph: _Measured, step: Callable[[bool], Step]) -> Mode:
+def _against_xla(graph: _Measured, step: Callable[[bool], Run]) -> Mode:
     try:
         xla = _measure(step(True), hopeless=graph.seconds * _HOPELESS)
     # Any error of any depth (no such operation in XLA, no memory left) leaves the graph.
@@ -187,7 +188,7 @@ def _against_xla(graph: _Measured, step: Callable[[bool], Step]) -> Mode:
     return Mode("xla" if graph.seconds >= FASTER * xla.seconds else "graph", evidence)
 
 
-def _measure(run: Step, hopeless: float = float("inf")) -> _Measured:
+def _measure(run: Run, hopeless: float = float("inf")) -> _Measured:
     """Time a step: one that compiles, then three; only one where that takes over `hopeless`."""
     first = _timed(run)
     seconds = [_timed(run)]
@@ -199,7 +200,7 @@ def _measure(run: Step, hopeless: float = float("inf")) -> _Measured:
 _clock = time.perf_counter
 
 
-def _timed(run: Step) -> float:
+def _timed(run: Run) -> float:
     start = _clock()
     run()
     return _clock() - start

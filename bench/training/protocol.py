@@ -35,7 +35,7 @@ from bench.training import execution, guards
 from bench.training.batches import Batches, Pictures, of_pictures
 from bench.training.fitting import compile_model, fit
 from bench.training.model import PinnedBackbone, TrialModel, build
-from bench.training.modes import Chooser, Mode
+from bench.training.modes import Mode
 from bench.training.recording import Recorder, Report
 from bench.training.scoring import Scores, score
 from bench.training.views import EpochViews, set_generator
@@ -77,6 +77,7 @@ class Ingredients:
         train, val, test: the pictures of the three splits.
         jit: compile with XLA.
         scratch: an existing folder for files that last no longer than the trial.
+        stock: whether the backbone's operations are as keras.applications has them.
     """
 
     backbone: Any
@@ -88,6 +89,7 @@ class Ingredients:
     test: Pictures
     jit: bool
     scratch: pathlib.Path
+    stock: bool = True
 
     @property
     def probe(self) -> NDArray[np.uint8]:
@@ -145,7 +147,6 @@ class Literal:
         report: told of every epoch.
         steps: the protocol's steps; replaced only to break it on purpose.
         trial: the model to use; built where there is none yet.
-        chooser: chooses graph or XLA; without one it is what the backend has by default.
     """
 
     def __init__(
@@ -155,10 +156,8 @@ class Literal:
         report: Report,
         steps: Steps = Steps(),
         trial: TrialModel | None = None,
-        chooser: Chooser | None = None,
     ) -> None:
         self.spec, self.given, self.report, self.steps = spec, given, report, steps
-        self._chooser = chooser
         self.trial = trial or build(
             given.backbone,
             given.contract,
@@ -168,14 +167,7 @@ class Literal:
             pin=steps.pin,
             preprocess=steps.preprocess,
         )
-        self._train = Batches(
-            EpochViews(spec, given.train, given.scratch),
-            given.train.labels,
-            spec.execution.batch_size,
-            spec.head,
-            given.classes,
-            spec.seed,
-        )
+        self._views = EpochViews(spec, given.train, given.scratch)
 
     def look(self, plan: guards.PhasePlan) -> list[Guard]:
         """Is what would train what should; is the backbone deterministic?"""
@@ -187,10 +179,15 @@ class Literal:
     def fit(self, plan: guards.PhasePlan, phase: Phase, epochs_done: int) -> Fitting:
         """Compile the whole model, and let Keras fit it."""
         compile_step = self.steps.compile if plan.name == "phase 1" else self.steps.recompile
-        mode = self._choose(plan, phase)
+        mode = self.mode(plan, phase)
         compile_step(self.trial.model, phase, self.spec.head, mode.jit)
-        recorder = Recorder(plan.name, self._train, epochs_done + phase.epochs, self.report)
-        fit(self.trial.model, self._train, self._batches("val"), phase, epochs_done, recorder)
+        spec, given, last = self.spec, self.given, epochs_done + phase.epochs
+        train = Batches(
+            *(self._views, given.train.labels, spec.execution.batch_size, spec.head),
+            *(given.classes, spec.seed, epochs_done),
+        )
+        recorder = Recorder(plan.name, train, last, self.report, stock=given.stock)
+        fit(self.trial.model, train, self._batches("val"), phase, epochs_done, recorder)
         return Fitting(
             epochs=tuple(recorder.epochs),
             first_rate=recorder.first_rate,
@@ -199,24 +196,9 @@ class Literal:
             execution=mode.text,
         )
 
-    def _choose(self, plan: guards.PhasePlan, phase: Phase) -> Mode:
-        """Graph or XLA. A step trains no more than thrice a pass of its pictures."""
-        if self._chooser is None:
-            return Mode(execution.mode(), "the backend's default, not measured")
-        model, size = self.trial.model, self.spec.execution.batch_size
-        seconds = [_seconds(lambda: model(self.given.probe, training=False)) for _ in range(2)]
-
-        def compiled(jit: bool) -> Any:
-            compile_model(model, phase, self.spec.head, jit)
-            return model
-
-        return self._chooser.for_fit(
-            f"{plan.name} whole from {plan.start} {plan.batch_norm} {self.spec.head}",
-            compiled,
-            lambda: self._train[0],
-            phase.epochs * len(self._train),
-            3 * seconds[-1] * size / len(self.given.probe),
-        )
+    def mode(self, plan: guards.PhasePlan, phase: Phase) -> Mode:
+        """Graph, XLA or eager: what the backend does by default."""
+        return Mode(execution.mode(), "the backend's default, not measured")
 
     def outputs(self, split: SplitName) -> NDArray[np.float32]:
         """Of the whole model, the last partial batch included."""
@@ -352,12 +334,6 @@ def run_phase(
     )
     checks += guards.after_phase(trial, plan, before, fitting.first_rate, fitting.epochs)
     return result, scores, checks
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 def _finite(found: Sequence[Guard]) -> bool:

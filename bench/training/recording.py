@@ -22,8 +22,8 @@ class InputWait:
     """How much of the training time went into waiting for input.
 
     A step could begin when the one before it had ended; if its batch was ready only later, the
-    device waited in between. The first step of an epoch is left out: Keras may compile in it, and
-    asks for the batch only then.
+    device waited in between; while an augmented view is made, it waits, too. The first step of an
+    epoch is left out: Keras may compile in it, and asks for the batch only then.
     """
 
     def __init__(self) -> None:
@@ -35,8 +35,10 @@ class InputWait:
         """From 0 to 1; None where no epoch had a second step."""
         return self._waited / self._seconds if self._seconds else None
 
-    def epoch_begins(self) -> None:
-        """No step has ended yet."""
+    def epoch_begins(self, preparing: float) -> None:
+        """No step has ended yet; so many seconds went into preparing the epoch's input."""
+        self._waited += preparing
+        self._seconds += preparing
         self._free = None
 
     def step_ends(self, ready: float) -> None:
@@ -56,11 +58,14 @@ class Recorder(keras.callbacks.Callback):
         train: what the phase trains on; told of each epoch as it begins.
         last_epoch: where the phase's planned epochs end, counted from the trial's first.
         report: told of each epoch, and of the steps about once a second.
+        stock: whether the stock model trains, so that its throughput may be told.
     """
 
-    def __init__(self, stage: str, train: Batches, last_epoch: int, report: Report) -> None:
+    def __init__(
+        self, stage: str, train: Batches, last_epoch: int, report: Report, *, stock: bool
+    ) -> None:
         super().__init__()
-        self.stage, self.train = stage, train
+        self.stage, self.train, self.stock = stage, train, stock
         self.last_epoch, self.report = last_epoch, report
         self.epochs: list[Epoch] = []
         self.first_rate = math.nan
@@ -82,10 +87,10 @@ class Recorder(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Shuffle the pictures and start the epoch's clock."""
         self.train.start_epoch(epoch)
+        self.wait.epoch_begins(self.train.prepared())
         self._epoch, self._steps, self._timed = epoch, 0, 0
         self._rate = self._current_rate()
         self._began = self._reported = time.perf_counter()
-        self.wait.epoch_begins()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Time the step, and report about once a second."""
@@ -120,7 +125,7 @@ class Recorder(keras.callbacks.Callback):
 
     def _throughput(self) -> float | None:
         """Of whole batches after the first; a smaller last one may have to be compiled anew."""
-        if self._timed < TIMED_STEPS:
+        if not self.stock or self._timed < TIMED_STEPS:
             return None
         return self._timed * self.train.batch_size / (self._trained - self._timed_from)
 

@@ -76,8 +76,13 @@ def train(
 
     Returns:
         Each head as it ended: its last weights, or its best ones where early stopping is asked.
+
+    Raises:
+        ValueError: several heads, whose learning rate should follow each one's val loss.
     """
     phase, head = steps[0].phase, steps[0].head
+    if phase.reduce_learning_rate and len(steps) > 1:
+        raise ValueError("a learning rate that follows val loss is one head's own")
     width = lessons.val_features.shape[1]
     model = _stacked(steps, [initial(s, width, lessons.classes) for s in steps], width)
     rights = _RIGHTS[head.loss]
@@ -244,12 +249,16 @@ class _Batches(keras.utils.PyDataset):
         self._size, self._count = steps[0].batch_size, len(labels)
         self._targets = targets(labels, steps[0].head, classes)
         self._inputs = inputs
-        self.start_epoch(0)
+        self._orders = np.zeros((0, 0), np.int64)
+        self._features: Rows | None = None
 
     def __len__(self) -> int:
         return -(-self._count // self._size)
 
     def __getitem__(self, batch: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        if self._features is None:  # Keras looks ahead before the first epoch
+            self.start_epoch(0)
+        assert self._features is not None
         chosen = self._orders[batch * self._size : (batch + 1) * self._size]
         taken = self._features[chosen], self._targets[chosen]
         self.ready[batch] = time.perf_counter()
@@ -257,7 +266,7 @@ class _Batches(keras.utils.PyDataset):
 
     def start_epoch(self, epoch: int) -> None:
         """Shuffle for this epoch, head by head."""
-        self._features: Rows = self._inputs(epoch)[0]
+        self._features = self._inputs(epoch)[0]
         self._orders = np.stack([order(s, epoch, self._count) for s in self._seeds], axis=1)
         self.ready.clear()
 
@@ -273,10 +282,9 @@ class _Course:
         self.epochs: list[Epoch] = []
         self.done = False
 
-    def goes_on(self, epoch: Epoch, snapshot: Callable[[], tuple[Arrays, Arrays]]) -> None:
+    def goes_on(self, epoch: Epoch, weights: Arrays, states: Arrays) -> None:
         """Take an epoch in, as Keras' EarlyStopping does where there is one."""
         self.epochs.append(epoch)
-        weights, states = snapshot()
         better = epoch.val_loss < self._best
         if self._patience is None or better or not self._kept[0]:
             self._kept = weights, states
@@ -310,9 +318,10 @@ class _Watch(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Shuffle, and start the clocks."""
+        began = time.perf_counter()
         self._pictures.start_epoch(epoch)
+        self.wait.epoch_begins(time.perf_counter() - began)
         self._rate, self._began = self._current_rate(), time.perf_counter()
-        self.wait.epoch_begins()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Note whether the step waited for its batch."""
@@ -322,11 +331,13 @@ class _Watch(keras.callbacks.Callback):
         """Record the epoch of every head that still goes on."""
         seconds = time.perf_counter() - self._began
         values = {name: np.reshape(value, -1) for name, value in (logs or {}).items()}
+        weights, states = self._weights(), self._states()
+        if not self.courses[0].done:
+            self._report(self._row(epoch, 0, values, seconds))
         for position, course in enumerate(self.courses):
             if not course.done:
-                row = self._row(epoch, position, values, seconds)
-                course.goes_on(row, lambda at=position: self._snapshot(at))  # type: ignore[misc]
-        self._report(self.courses[0].epochs[-1])
+                own = [np.array(w[position]) for w in weights], states[position]
+                course.goes_on(self._row(epoch, position, values, seconds), *own)
         if all(course.done for course in self.courses):
             self.model.stop_training = True
 
@@ -343,16 +354,18 @@ class _Watch(keras.callbacks.Callback):
             seconds=seconds,
         )
 
-    def _snapshot(self, position: int) -> tuple[Arrays, Arrays]:
-        """One head's weights, and the states of its Dropout layers."""
-        weights = [
-            np.array(keras.ops.convert_to_numpy(w)[position])
-            for w in self.model.weights
-            if "seed_generator" not in w.path
-        ]
+    def _weights(self) -> Arrays:
+        """Of the whole stack, heads first."""
+        weights = [w for w in self.model.weights if "seed_generator" not in w.path]
+        return [np.asarray(keras.ops.convert_to_numpy(w)) for w in weights]
+
+    def _states(self) -> list[Arrays]:
+        """Of each head's Dropout layers."""
         layers = [x for x in self.model.layers if isinstance(x, _StackedDropout)]
-        drops = [x.generators[position] for x in layers if x.rates[position] > 0]
-        return weights, [state_of(g) for g in drops]
+        return [
+            [state_of(x.generators[i]) for x in layers if x.rates[i] > 0]
+            for i in range(len(self.courses))
+        ]
 
     def _current_rate(self) -> float:
         return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))

@@ -1,11 +1,15 @@
 """One trial from end to end: TrialSpec -> TrialResult. Whatever goes wrong becomes a status."""
 
+import atexit
+import shutil
 import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryFile, mkdtemp
 from typing import Any
 
 import keras
@@ -14,7 +18,8 @@ from numpy.typing import NDArray
 
 from bench import steps
 from bench.data import datasets, images, splits
-from bench.errors import BenchError, ImpossibleTrialError
+from bench.data.decoding import DECODING_VERSION
+from bench.errors import BenchError, CacheError, ImpossibleTrialError
 from bench.records import (
     PROTOCOL_VERSION,
     Dataset,
@@ -67,7 +72,7 @@ class Workplace:
         environment: of this process.
         literal: compute every trial step by step, and leave the backbone's operations as they are.
         trials: the suite's, with which a trial may share work.
-        frontier_bytes: room for the tensors that phase 2 trains from.
+        activations_bytes: room for the tensors that phase 2 trains from.
         prepared: the ground of the last trial, kept because the next one often shares it.
         opened: the pictures of the last trial, with what they were opened for.
     """
@@ -78,9 +83,21 @@ class Workplace:
     environment: Environment
     literal: bool = False
     trials: Sequence[TrialSpec] = ()
-    frontier_bytes: float = 8 * 2**30
+    activations_bytes: float = 8 * 2**30
     prepared: Prepared | None = None
     opened: tuple[tuple[Dataset, int], images.Images] | None = None
+
+    @cached_property
+    def work(self) -> Settings:
+        """Settings for work of our own: with a passing cache where the machine's is read-only."""
+        try:
+            probe = self.settings.scratch()
+            with TemporaryFile(dir=probe):
+                return self.settings
+        except (CacheError, OSError):
+            passing = Path(mkdtemp(prefix="bench-"))
+            atexit.register(shutil.rmtree, passing, ignore_errors=True)
+            return self.settings.model_copy(update={"cache": passing})
 
 
 def run_trial(
@@ -135,10 +152,10 @@ def _measure(
     keras.utils.set_random_seed(spec.seed)  # the head's start, however the backbone was built
     path: protocol.Path
     if bench is None:
-        chooser = (
-            None if place.literal else modes.Chooser(_machine(prepared, place), place.settings)
-        )
-        path = protocol.Literal(spec, given, report, chooser=chooser)
+        path = protocol.Literal(spec, given, report)
+        if not place.literal:
+            chooser = modes.Chooser(_machine(prepared, place), place.work)
+            path = sharing.Whole(spec, given, report, chooser)
     else:
         path = sharing.Shared(spec, bench, report)
         row["way"] = "shared"
@@ -212,7 +229,8 @@ def _prepare(spec: TrialSpec, place: Workplace, report: Report, row: dict[str, A
         val=part(split.val),
         test=part(split.test),
         jit=execution.jit(),
-        scratch=place.settings.scratch(),
+        scratch=place.work.scratch(),
+        stock=not rewrite.layers,
     )
     return Prepared(steps.ground_of(spec), given, used, loaded.used, rewrite)
 
@@ -241,6 +259,7 @@ def _machine(prepared: Prepared, place: Workplace) -> dict[str, Any]:
         "image_size": ground.data.image_size,
         "execution": ground.execution.model_dump(mode="json"),
         "rewritten": prepared.rewrite.layers,
+        "architecture": weights.architecture(prepared.given.backbone),
     }
 
 
@@ -259,11 +278,14 @@ def _workbench(spec: TrialSpec, prepared: Prepared, place: Workplace) -> workben
             "image_size": ground.data.image_size,
             "contract": given.contract,
             "rewritten": prepared.rewrite.layers,
+            "architecture": weights.architecture(given.backbone),
+            "decoding": DECODING_VERSION,
+            "deterministic": ground.execution.deterministic,
         },
         about={"ground": ground.model_dump(mode="json", exclude_defaults=True)},
         label=f"{ground.backbone.name} {ground.data.dataset.name}",
-        frontier_bytes=place.frontier_bytes,
-        settings=place.settings,
+        activations_bytes=place.activations_bytes,
+        settings=place.work,
         machine=_machine(prepared, place),
     )
     return workbench.Workbench(given, terms, trials)

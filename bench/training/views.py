@@ -5,6 +5,7 @@ trial's seed where views are per seed), layer by layer and chunk by chunk in the
 whoever asks for view 3 sees the same pixels, in whatever order they are trained on later.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -14,7 +15,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import steps
+from bench import cache, steps
 from bench.records import TrialSpec
 from bench.training.batches import Pictures, Rows
 from bench.zoo import augmentation as augmentation_table
@@ -88,7 +89,8 @@ class EpochViews:
     def _written(self, view: steps.View | None) -> NDArray[np.uint8]:
         with TemporaryFile(dir=self._folder) as file:
             shape = (len(self._pictures), *self._pictures.pixels.shape[1:])
-            pixels = np.memmap(file, np.uint8, "w+", shape=shape)
+            cache.reserve(file.fileno(), math.prod(shape), self._folder)
+            pixels = np.memmap(file, np.uint8, "r+", shape=shape)
             for rows, chunk in chunks(self._pictures, view):
                 pixels[rows] = chunk
         return pixels

@@ -14,12 +14,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import cache, steps
+from bench import steps
 from bench.errors import ImpossibleTrialError
 from bench.records import Epoch, Guard, Phase, Progress, SplitName, TrialSpec
 from bench.settings import Settings
 from bench.steps import FRONTIER, POOLED, HeadStep, View
-from bench.training import frontier, guards, stacking
+from bench.training import frontier, guards, kept_heads, stacking
 from bench.training.activations import Activations, Cut, Found, Source
 from bench.training.batches import Pictures, targets
 from bench.training.fitting import compile_model
@@ -28,10 +28,7 @@ from bench.training.modes import Chooser, Mode
 from bench.training.protocol import Ingredients
 from bench.training.recording import Report
 from bench.training.stacking import Lessons, TrainedHead
-from bench.zoo import freezing, heads
-
-HEADS = "heads"
-FLOAT_BYTES = 4
+from bench.zoo import freezing, heads, weights
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class Terms:
         identity: of weights, stack and whatever else activations depend on; JSON values.
         about: what entries of the cache say of themselves besides; JSON values.
         label: of backbone and dataset, for lists of the cache.
-        frontier_bytes: room for frontiers; phase 2 from one that does not fit is computed whole.
+        activations_bytes: room for activations; without them, a phase is computed whole.
         settings: whose cache keeps activations and heads.
         machine: what speeds depend on, as `bench.training.modes.choose` wants it.
     """
@@ -50,7 +47,7 @@ class Terms:
     identity: Mapping[str, Any]
     about: Mapping[str, Any]
     label: str
-    frontier_bytes: float
+    activations_bytes: float
     settings: Settings
     machine: Mapping[str, Any]
 
@@ -66,7 +63,7 @@ class Workbench:
 
     def __init__(self, given: Ingredients, terms: Terms, trials: Sequence[TrialSpec]) -> None:
         self.given, self.terms = given, terms
-        self._fresh = _values(given.backbone)
+        self._fresh, self._loaded = _values(given.backbone), weights.fingerprint(given.backbone)
         self.trials = [t for t in trials if _possible(t, given)]
         self.splits: dict[SplitName, Pictures] = {
             "train": given.train,
@@ -88,23 +85,20 @@ class Workbench:
             untrained=self._untrained,
         )
         self.chooser = Chooser(terms.machine, terms.settings)
-        self.activations = Activations(source, self._cuts())
+        self.activations = Activations(source, self._cuts(), self._passes())
         self.looked: dict[str, list[Guard]] = {}
         self._models: dict[str, TrialModel] = {}
-        self._tops: dict[str, Top] = {}
+        self._top: tuple[str, Top] | None = None
 
     # ------------------------------------------------------------------------------------- cuts
 
     def _cuts(self) -> list[Cut]:
-        """The pooled features that trials need, and their frontiers while there is room."""
+        """The pooled features and frontiers that trials need, while there is room for them."""
         cuts = {pooled_name(t): self._pooled(t) for t in self.trials}
-        room = self.terms.frontier_bytes
-        found = {cut.name: cut for cut in self.frontiers.values() if cut}
-        for cut in sorted(found.values(), key=self._bytes):
-            room -= self._bytes(cut)
-            if room >= 0:
-                cuts[cut.name] = cut
-        return list(cuts.values())
+        cuts |= {cut.name: cut for cut in self.frontiers.values() if cut}
+        sizes = {name: self._bytes(cut) for name, cut in cuts.items()}
+        room = min(self.terms.activations_bytes, self.terms.settings.cache_bytes)
+        return [cuts[name] for name in sorted(steps.kept(sizes, room))]
 
     def _pooled(self, spec: TrialSpec) -> Cut:
         layer = heads.pooling(spec.head)
@@ -132,15 +126,29 @@ class Workbench:
         }
 
     def _bytes(self, cut: Cut) -> int:
-        """On disk, over every view that a trial will see there."""
-        views = {
-            v
-            for t in self.trials
-            if t.phase2 and _frontier(t, self.given) == cut.name
-            for v in _views2(t)
-        }
-        pictures = len(views) * len(self.given.train) + len(self.given.val) + len(self.given.test)
-        return cut.numbers * FLOAT_BYTES * pictures
+        """On disk, over every view that a trial may see there."""
+        views: set[View | None] = set()
+        for trial in self.trials:
+            assert trial.phase1 is not None
+            if cut.name == pooled_name(trial):
+                views.update(steps.views_of(trial, 0, trial.phase1.epochs))
+            elif steps.shares_phase2(trial) and cut.name == _frontier(trial, self.given):
+                views.update(steps.possible_views2(trial))
+        others = len(self.given.val) + len(self.given.test)
+        return steps.cut_bytes(cut.numbers, len(views), len(self.given.train), others)
+
+    def _passes(self) -> int:
+        """How many views of the train pictures all trials see together."""
+        views: set[View | None] = {None}
+        for trial in self.trials:
+            assert trial.phase1 is not None
+            more = trial.phase2.epochs if trial.phase2 else 0
+            views.update(steps.views_of(trial, 0, trial.phase1.epochs + more))
+        return len(views)
+
+    def as_loaded(self) -> bool:
+        """Whether the backbone holds the weights that it was loaded with."""
+        return weights.fingerprint(self.given.backbone) == self._loaded
 
     def at(self, cut: str, split: SplitName, view: View | None, report: Report) -> Found:
         """The activations of a split at a cut, as a view shows it; val and test have none."""
@@ -175,14 +183,16 @@ class Workbench:
     def head(self, spec: TrialSpec, report: Report) -> TrainedHead:
         """The head that phase 1 of a trial ends with; trains the whole stack it belongs to."""
         step = steps.head_step(spec)
-        if (known := self._read_head(step)) is not None:
+        settings = self.terms.settings
+        if (known := kept_heads.read(settings, self._head_identity(step))) is not None:
             return known
         members = dict.fromkeys([*map(steps.head_step, self.trials), step])
         stack = [m for m in members if m.stack == step.stack]
         if keras.config.dtype_policy().name == "mixed_float16":
             stack = [step]  # the optimizer's loss scale, and the steps it skips, are the stack's
         for member, head in zip(stack, self._train(stack, spec, report), strict=True):
-            self._write_head(member, head)
+            label = f"{self.terms.label} seed {member.seed}"
+            kept_heads.write(settings, self._head_identity(member), label, self.about, head)
             if member == step:
                 trained = head
         return trained
@@ -195,8 +205,6 @@ class Workbench:
         def features(epoch: int) -> Found:
             return self.at(cut, "train", steps.view_of(spec, epoch), report)
 
-        for epoch in range(phase.epochs):
-            features(epoch)  # before Keras holds the backbone's variables, as it does on JAX
         lessons = Lessons(
             features=features,
             labels=self.given.train.labels,
@@ -224,38 +232,6 @@ class Workbench:
             "jit": self.given.jit,
             "version": steps.HEADS_VERSION,
         }
-
-    def _read_head(self, step: HeadStep) -> TrainedHead | None:
-        entry = cache.read(self.terms.settings, HEADS, self._head_identity(step))
-        if entry is None:
-            return None
-        content, arrays = entry.content, entry.arrays
-        return TrainedHead(
-            weights=[np.array(arrays[f"weight{i}"]) for i in range(content["weights"])],
-            dropout_states=[np.array(arrays[f"state{i}"]) for i in range(content["states"])],
-            epochs=tuple(Epoch.model_validate(e) for e in content["epochs"]),
-            first_rate=content["first_rate"],
-            input_wait=content["input_wait"],
-        )
-
-    def _write_head(self, step: HeadStep, head: TrainedHead) -> None:
-        label = f"{self.terms.label} seed {step.seed}"
-        identity = self._head_identity(step)
-        with cache.building(self.terms.settings, HEADS, identity, label) as writer:
-            if writer is None:
-                return
-            for i, weight in enumerate(head.weights):
-                writer.put(f"weight{i}", weight)
-            for i, state in enumerate(head.dropout_states):
-                writer.put(f"state{i}", state)
-            writer.content |= {
-                **self.about,
-                "weights": len(head.weights),
-                "states": len(head.dropout_states),
-                "epochs": [e.model_dump(mode="json") for e in head.epochs],
-                "first_rate": head.first_rate,
-                "input_wait": head.input_wait,
-            }
 
     # ----------------------------------------------------------------------------------- models
 
@@ -289,9 +265,10 @@ class Workbench:
         cut = self.activations.cuts[frontier_name(plan.start)]
         head = spec.head.model_copy(update={"name": ""})
         name = repr((cut.name, plan.batch_norm, head, spec.phase2.optimizer))
-        if name not in self._tops:
-            self._tops[name] = Top(self, cut, trial, spec, plan)
-        top = self._tops[name]
+        if self._top is None or self._top[0] != name:
+            self._top = None  # before another is made: both would not fit everywhere
+            self._top = name, Top(self, cut, trial, spec, plan)
+        top = self._top[1]
         top.renew(spec.phase2)
         return top
 

@@ -6,9 +6,10 @@ the arrays that the model holds in the end.
 """
 
 import hashlib
+import json
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,6 +129,45 @@ def fingerprint(model: Any) -> str:
         digest.update(f"{dtype}{array.shape}".encode())
         digest.update(array.astype(stored).tobytes())
     return digest.hexdigest()
+
+
+def architecture(model: Any) -> str:
+    """SHA-256 over what a functional model computes, its weights apart.
+
+    Each operation's kind and configuration, and which operations it takes from; names play no part,
+    for Keras numbers some of them by what else the process has built.
+    """
+    operations = getattr(model, "operations", None) or model.layers  # a Sequential has none
+    position = {id(operation): i for i, operation in enumerate(operations)}
+    text = json.dumps([_operation(o, position) for o in operations], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _operation(operation: Any, position: Mapping[int, int]) -> list[Any]:
+    takes = [
+        [position[id(parent.operation)] for parent in node.parent_nodes]
+        for node in operation._inbound_nodes
+        if all(id(parent.operation) in position for parent in node.parent_nodes)
+    ]
+    if getattr(operation, "layers", None):
+        return [architecture(operation), takes]
+    try:
+        configuration = _nameless(operation.get_config())
+    except NotImplementedError:  # an operation that Keras has no configuration of
+        configuration = {}
+    return [type(operation).__name__, configuration, takes]
+
+
+def _nameless(value: Any) -> Any:
+    """A configuration as JSON values, without names."""
+    if isinstance(value, Mapping):
+        named = ("name", "build_config", "registered_name")
+        return {str(k): _nameless(v) for k, v in value.items() if k not in named}
+    if isinstance(value, list | tuple):
+        return [_nameless(v) for v in value]
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return value if isinstance(value, str | int | float | bool | None) else type(value).__name__
 
 
 # ---------------------------------------------------------------------- where the files are
