@@ -1,7 +1,7 @@
 """Batches of pictures, or of what was computed from them, in an order that the seed decides."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.records import Head
+from bench.training.ahead import Ahead
 
 
 class Rows(Protocol):
@@ -77,7 +78,7 @@ class Batches(keras.utils.PyDataset):
         super().__init__()
         self.labels, self.batch_size, self.seed = labels, batch_size, seed
         self.targets = targets(labels, head, classes)
-        self.ready: dict[int, float] = {}
+        self._ahead = Ahead(self._made, len(self))
         self._inputs, self._first_epoch = inputs, first_epoch
         self._current: Sequence[Rows] | None = None
         self._preparing = 0.0
@@ -90,17 +91,24 @@ class Batches(keras.utils.PyDataset):
         """What the model takes (each batch first) and targets as the loss wants them."""
         if self._current is None:  # Keras looks ahead before the first epoch
             self._prepare(self._first_epoch)
+        return self._ahead.get(batch)
+
+    def _made(self, batch: int) -> tuple[Any, NDArray[np.float32]]:
         assert self._current is not None
         chosen = self._order[batch * self.batch_size : (batch + 1) * self.batch_size]
         taken = tuple(rows[chosen] for rows in self._current)
-        self.ready[batch] = time.perf_counter()
         return taken[0] if len(taken) == 1 else taken, self.targets[chosen]
 
     def start_epoch(self, epoch: int) -> None:
         """Shuffle for this epoch, counted from the trial's first."""
+        self._ahead.forget()
         self._prepare(epoch)
         self._order = order(self.seed, epoch, len(self.labels))
-        self.ready.clear()
+
+    @property
+    def ready(self) -> Mapping[int, float]:
+        """When each batch of the epoch was there, as `time.perf_counter` has it."""
+        return self._ahead.ready
 
     def prepared(self) -> float:
         """Seconds that went into making epochs' inputs since this was last asked."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from bench.records import Epoch, Head
 from bench.steps import HeadStep
 from bench.training import fitting
+from bench.training.ahead import Ahead
 from bench.training.batches import Inputs, Rows, order, targets
 from bench.training.recording import InputWait
 from bench.zoo import heads
@@ -244,12 +245,12 @@ class _Batches(keras.utils.PyDataset):
         shuffled: bool,
     ) -> None:
         super().__init__()
-        self.ready: dict[int, float] = {}
         self._seeds = [s.seed if shuffled else None for s in steps]
         self._size, self._count = steps[0].batch_size, len(labels)
         self._targets = targets(labels, steps[0].head, classes)
         self._inputs = inputs
         self._orders = np.zeros((0, 0), np.int64)
+        self._ahead = Ahead(self._made, len(self))
         self._features: Rows | None = None
 
     def __len__(self) -> int:
@@ -258,17 +259,23 @@ class _Batches(keras.utils.PyDataset):
     def __getitem__(self, batch: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
         if self._features is None:  # Keras looks ahead before the first epoch
             self.start_epoch(0)
+        return self._ahead.get(batch)
+
+    def _made(self, batch: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
         assert self._features is not None
         chosen = self._orders[batch * self._size : (batch + 1) * self._size]
-        taken = self._features[chosen], self._targets[chosen]
-        self.ready[batch] = time.perf_counter()
-        return taken
+        return self._features[chosen], self._targets[chosen]
+
+    @property
+    def ready(self) -> Mapping[int, float]:
+        """When each batch of the epoch was there, as `time.perf_counter` has it."""
+        return self._ahead.ready
 
     def start_epoch(self, epoch: int) -> None:
         """Shuffle for this epoch, head by head."""
+        self._ahead.forget()
         self._features = self._inputs(epoch)[0]
         self._orders = np.stack([order(s, epoch, self._count) for s in self._seeds], axis=1)
-        self.ready.clear()
 
 
 class _Course:
