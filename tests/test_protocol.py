@@ -171,6 +171,24 @@ def test_epochs_visit_every_picture_once_in_the_order_of_seed_and_epoch(
         assert [i for pictures in first_three for i in pictures] == order
 
 
+def test_what_is_random_inside_a_backbone_begins_as_the_trials_seed_says() -> None:
+    """However the backbone came to be, and whatever it was used for before."""
+
+    def states(model: keras.Model) -> list[list[int]]:
+        found = [v for v in model.variables if "seed_generator" in v.path]
+        return [keras.ops.convert_to_numpy(v).tolist() for v in found]
+
+    fresh, used = tiny.backbone(), tiny.backbone()
+    used(np.zeros((1, tiny.SIZE, tiny.SIZE, 3)), training=True)
+    assert states(fresh) != states(used)
+    protocol.seed_backbone(fresh, 4)
+    protocol.seed_backbone(used, 4)
+    assert states(fresh) == states(used)
+    assert len({tuple(s) for s in states(fresh)}) == len(states(fresh)) == 3
+    protocol.seed_backbone(used, 5)
+    assert states(fresh) != states(used)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["MobileNetV2", "EfficientNetV2B0"])
 def test_the_wrapper_holds_on_real_architectures(name: str) -> None:

@@ -78,11 +78,12 @@ def run(
     trial: TrialSpec,
     given: protocol.Ingredients | None = None,
     report: Report = lambda _: None,
-    steps: protocol.Steps = protocol.Steps(),
+    steps: protocol.Steps | None = None,
 ) -> protocol.Outcome:
     """The protocol, literally."""
     given = given or ingredients(trial)
-    return protocol.run(trial, given, protocol.Literal(trial, given, report, steps))
+    path = protocol.Literal(trial, given, report, steps or protocol.Steps())
+    return protocol.run(trial, given, path)
 
 
 def bench_for(
