@@ -171,3 +171,15 @@ def test_errors_become_a_status(
     assert reason in row.reason
     assert row.dataset is not None
     assert predictions is None
+
+
+def test_what_shares_nothing_is_bit_identical_either_way(place: Workplace) -> None:
+    """From scratch there is nothing to share but pictures."""
+    spec = digits(Freeze(strategy="scratch"), phase1=None, batch_norm="train")
+    literal, _ = run_trial(spec, place, lambda _: None)
+    sharing = dataclasses.replace(place, literal=False, prepared=None)
+    other, _ = run_trial(spec, sharing, lambda _: None)
+    assert (literal.status, other.status, other.way) == ("ok", "ok", "literal")
+    assert [e.loss for e in literal.phase2.epochs] == [e.loss for e in other.phase2.epochs]
+    assert literal.test_loss == other.test_loss
+    assert "not measured" in other.phase2.execution

@@ -151,14 +151,14 @@ def _measure(
     row["freeze_resolved"] = spec.freeze
     keras.utils.set_random_seed(spec.seed)  # the head's start, however the backbone was built
     path: protocol.Path
-    if bench is None:
-        path = protocol.Literal(spec, given, report)
-        if not place.literal:
-            chooser = modes.Chooser(_machine(prepared, place), place.work)
-            path = sharing.Whole(spec, given, report, chooser)
-    else:
+    if bench is not None:
         path = sharing.Shared(spec, bench, report)
         row["way"] = "shared"
+    elif place.literal:
+        path = protocol.Literal(spec, given, report)
+    else:
+        chooser = modes.Chooser(_machine(prepared, place), place.work)
+        path = sharing.Whole(spec, given, report, chooser)
     outcome = protocol.run(spec, given, path, keep=row.update)
     row |= {"guards": outcome.guards, "total_parameters": outcome.model.count_params()}
     if outcome.test is None:

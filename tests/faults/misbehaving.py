@@ -186,7 +186,7 @@ def configure(execution: Execution) -> Stack:
     return STACK
 
 
-def workplace(*arguments: object) -> types.SimpleNamespace:
+def workplace(**arguments: object) -> types.SimpleNamespace:
     return types.SimpleNamespace(stack=STACK, environment=ENVIRONMENT)
 
 
