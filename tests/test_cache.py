@@ -590,3 +590,13 @@ def test_nothing_but_entries_is_ever_removed(settings: Settings) -> None:
     cache.clear(settings)
     assert all((folder / "large").exists() for folder in mine)
     assert cache.entries(settings) == []
+
+
+def test_an_array_that_is_let_go_still_reads(settings: Settings) -> None:
+    with cache.building(settings, "activations", {"a": 1}, "x") as writer:
+        writer.create("numbers", (1000, 1000), "float32")[:] = 7.0
+    found = cache.read(settings, "activations", {"a": 1}).arrays["numbers"]
+    assert found.sum() == 7e6
+    cache.let_go(found)
+    assert found.sum() == 7e6
+    cache.let_go(np.zeros(3))  # and what is not mapped is left alone

@@ -11,7 +11,7 @@ complete, those least recently used go, of whatever kind, until all of it fits `
 identity. Pictures have a layout of their own, in ``data/picture_cache.py``.
 """
 
-from bench.cache.arrays import Arrays, ArraysWriter, building, key, manifests, read, reserve
+from bench.cache.arrays import Arrays, ArraysWriter, building, key, let_go, manifests, read, reserve
 from bench.cache.folders import (
     KINDS,
     CacheEntry,
@@ -31,6 +31,7 @@ __all__ = [
     "clear",
     "entries",
     "key",
+    "let_go",
     "manifests",
     "read",
     "reserve",

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import mmap
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -256,3 +257,14 @@ def reserve(descriptor: int, size: int, place: Path) -> None:
             if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # no such call on this disk
                 raise
             os.truncate(descriptor, size)
+
+
+def let_go(array: NDArray[Any]) -> None:
+    """Have the system take back the memory of a mapped array's pages, to be read again.
+
+    Without it a pass over many pictures would hold all of them, by the system's count, until the
+    memory is wanted elsewhere.
+    """
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)

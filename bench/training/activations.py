@@ -210,6 +210,7 @@ class Activations:
             for name, arrays in written.items():
                 for array, value in zip(arrays, found[name], strict=True):
                     array[rows] = value
+            cache.let_go(pictures.pixels)
             report(Progress(stage=KIND, step=rows.stop, steps=len(pictures)))
         if len(times) > 1:
             self.seconds_per_picture = statistics.median(times[1:]) / views.CHUNK
