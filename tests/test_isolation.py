@@ -310,6 +310,9 @@ def test_a_later_worker_that_does_not_start_fails_its_trial_only(
 
 
 def test_an_interrupt_while_a_worker_starts_ends_it(bench: Bench) -> None:
+    # Where the tests run in the background, a shell has SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
     def interrupt() -> None:
         until(lambda: bench.noted("worker"))
         os.kill(os.getpid(), signal.SIGINT)
@@ -319,6 +322,7 @@ def test_an_interrupt_while_a_worker_starts_ends_it(bench: Bench) -> None:
     with pytest.raises(KeyboardInterrupt), bench.engine(start="never"):
         pass
     thread.join()
+    signal.signal(signal.SIGINT, before)
     assert is_gone(bench.noted("worker")[0])
 
 

@@ -73,7 +73,7 @@ def train(
     Args:
         steps: heads with one `HeadStep.stack`.
         lessons: what they learn from.
-        report: told of each epoch of the first head.
+        report: told of each epoch of the first head that goes on.
 
     Returns:
         Each head as it ended: its last weights, or its best ones where early stopping is asked.
@@ -325,9 +325,8 @@ class _Watch(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Shuffle, and start the clocks."""
-        began = time.perf_counter()
         self._pictures.start_epoch(epoch)
-        self.wait.epoch_begins(time.perf_counter() - began)
+        self.wait.epoch_begins(0.0)  # features are the device's own work, not input it waits for
         self._rate, self._began = self._current_rate(), time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -339,8 +338,8 @@ class _Watch(keras.callbacks.Callback):
         seconds = time.perf_counter() - self._began
         values = {name: np.reshape(value, -1) for name, value in (logs or {}).items()}
         weights, states = self._weights(), self._states()
-        if not self.courses[0].done:
-            self._report(self._row(epoch, 0, values, seconds))
+        going = next(i for i, course in enumerate(self.courses) if not course.done)
+        self._report(self._row(epoch, going, values, seconds))
         for position, course in enumerate(self.courses):
             if not course.done:
                 own = [np.array(w[position]) for w in weights], states[position]
