@@ -183,3 +183,15 @@ def test_what_shares_nothing_is_bit_identical_either_way(place: Workplace) -> No
     assert [e.loss for e in literal.phase2.epochs] == [e.loss for e in other.phase2.epochs]
     assert literal.test_loss == other.test_loss
     assert "not measured" in other.phase2.execution
+
+
+def test_work_of_our_own_passes_where_the_cache_cannot_be_written(
+    place: Workplace, tmp_path: Path
+) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    (tmp_path / "scratch").mkdir()
+    settings = Settings(cache=tmp_path / "cache")
+    poor = dataclasses.replace(place, settings=settings, scratch=tmp_path / "scratch")
+    assert poor.work.cache.parent == tmp_path / "scratch"
+    assert poor.work.scratch().is_dir()
+    assert place.work == place.settings

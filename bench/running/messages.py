@@ -20,11 +20,12 @@ class Setup(Record):
     Attributes:
         settings: folders of this machine.
         folder: of the suite file; relative paths in a spec start there.
-        scratch: an existing folder for predictions, until the runner takes them.
+        scratch: an existing folder for predictions, until the runner takes them, and for whatever
+            else goes when the run has ended.
         execution: precision and determinism are set once per process.
         trials: the suite's, with which a trial may share work.
         literal: share nothing.
-        activations_gib: room for the tensors that phase 2 trains from.
+        activations_gib: room for what trials on one ground share.
     """
 
     settings: Settings

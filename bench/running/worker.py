@@ -58,6 +58,7 @@ def _workplace(setup: Setup) -> "Workplace":
         literal=setup.literal,
         trials=setup.trials,
         activations_bytes=setup.activations_gib * 2**30,
+        scratch=setup.scratch,
     )
 
 

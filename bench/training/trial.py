@@ -1,7 +1,5 @@
 """One trial from end to end: TrialSpec -> TrialResult. Whatever goes wrong becomes a status."""
 
-import atexit
-import shutil
 import time
 import traceback
 from collections.abc import Sequence
@@ -72,7 +70,8 @@ class Workplace:
         environment: of this process.
         literal: compute every trial step by step, and leave the backbone's operations as they are.
         trials: the suite's, with which a trial may share work.
-        activations_bytes: room for the tensors that phase 2 trains from.
+        activations_bytes: room for what trials on one ground share.
+        scratch: where files that nobody keeps may lie; its owner removes it.
         prepared: the ground of the last trial, kept because the next one often shares it.
         opened: the pictures of the last trial, with what they were opened for.
     """
@@ -84,6 +83,7 @@ class Workplace:
     literal: bool = False
     trials: Sequence[TrialSpec] = ()
     activations_bytes: float = 8 * 2**30
+    scratch: Path | None = None
     prepared: Prepared | None = None
     opened: tuple[tuple[Dataset, int], images.Images] | None = None
 
@@ -95,8 +95,7 @@ class Workplace:
             with TemporaryFile(dir=probe):
                 return self.settings
         except (CacheError, OSError):
-            passing = Path(mkdtemp(prefix="bench-"))
-            atexit.register(shutil.rmtree, passing, ignore_errors=True)
+            passing = Path(mkdtemp(prefix="cache-", dir=self.scratch))
             return self.settings.model_copy(update={"cache": passing})
 
 
