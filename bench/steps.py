@@ -99,6 +99,18 @@ def shares_phase2(spec: TrialSpec) -> bool:
     return spec.phase2 is not None and not everything and spec.batch_norm != "train"
 
 
+def pooled_name(spec: TrialSpec) -> str:
+    """Name of the cut that a trial's head learns from."""
+    return f"{POOLED}{spec.head.pooling}"
+
+
+def planned_views2(spec: TrialSpec) -> list[View | None]:
+    """The views that phase 2 of a trial with both phases sees, unless phase 1 stops early."""
+    assert spec.phase1 is not None
+    assert spec.phase2 is not None
+    return views_of(spec, spec.phase1.epochs, spec.phase2.epochs)
+
+
 class Need(NamedTuple):
     """What a trial asks of one pass through the backbone.
 
@@ -128,8 +140,7 @@ def needs(spec: TrialSpec, frontier: bool) -> list[Need]:
     if spec.phase2 is None:
         found.append(Need("test", None, "pooled"))
     elif frontier:
-        phase2 = views_of(spec, spec.phase1.epochs, spec.phase2.epochs)
-        found += [Need("train", view, "frontier") for view in phase2]
+        found += [Need("train", view, "frontier") for view in planned_views2(spec)]
         found += [Need("val", None, "frontier"), Need("test", None, "frontier")]
     return found
 

@@ -18,8 +18,8 @@ way, so accuracies agree only as far as other pictures allow (a hundred test pic
 points); ``training=False`` does not hold in Keras 3, so the plain script's unfrozen BatchNorm
 statistics move, and Bench's do not.
 
-All five cases cost about half an hour on two CPU cores (a 6 minutes, b 7, c 5, d 9, e 3): estimated
-from the speed of single steps, for a Bench that meets the targets.
+All five cases cost about half an hour on two CPU cores (a 8 minutes, b 6, c 4, d 5, e 4), going by
+the runs in results/reference/speed.json.
 
     python -m benchmarks.speed --cases c,e             some of them; the file's others stay
     python -m benchmarks.speed --small --output F      does the harness work?

@@ -87,7 +87,7 @@ def open_images(
     if entry is None:
         contents = source.open()
         entry = _build_once(resolved, source, contents, image_size, settings, progress)
-    return _images(resolved, entry)
+    return of_entry(resolved, entry)
 
 
 def _from_elsewhere(
@@ -105,7 +105,7 @@ def _from_elsewhere(
         entry, damage = None, error
     if entry is not None:
         note = "read from the image cache alone: the dataset itself is not on this machine"
-        return _images(resolved, entry, (note,))
+        return of_entry(resolved, entry, (note,))
     try:
         contents = source.open()
     except DatasetError as error:
@@ -115,10 +115,11 @@ def _from_elsewhere(
             f"the cached pictures of dataset {resolved.name!r} are damaged ({damage}) and cannot "
             f"be rebuilt here: {error}"
         ) from error
-    return _images(resolved, _build_once(resolved, source, contents, size, settings, progress))
+    return of_entry(resolved, _build_once(resolved, source, contents, size, settings, progress))
 
 
-def _images(resolved: ResolvedDataset, entry: Entry, notes: tuple[str, ...] = ()) -> Images:
+def of_entry(resolved: ResolvedDataset, entry: Entry, notes: tuple[str, ...] = ()) -> Images:
+    """The pictures of a cache entry."""
     return Images(
         dataset=resolved.name,
         pixels=entry.pixels,

@@ -19,7 +19,7 @@ from typing import Any
 from bench import cache, steps
 from bench.cache import DamagedEntryError
 from bench.data import datasets, picture_cache, splits
-from bench.data.images import Images
+from bench.data.images import Images, of_entry
 from bench.data.sources import find_source
 from bench.errors import BenchError
 from bench.records import Data, Dataset, SplitName, Stack, TrialResult
@@ -209,17 +209,7 @@ def _cached_images(data: Data, settings: Settings, base: Path) -> Images | None:
         entry = picture_cache.newest(settings, identity, data.image_size)
     except (BenchError, DamagedEntryError):
         return None
-    if entry is None:
-        return None
-    return Images(
-        dataset=resolved.name,
-        pixels=entry.pixels,
-        labels=entry.labels,
-        hashes=entry.hashes,
-        ids=entry.ids,
-        official=entry.official,
-        class_names=entry.manifest.class_names,
-    )
+    return None if entry is None else of_entry(resolved, entry)
 
 
 def _dumped(record: Ground | Data) -> dict[str, Any]:

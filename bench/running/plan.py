@@ -16,9 +16,9 @@ from bench.data import datasets
 from bench.errors import BenchError, DatasetError
 from bench.records import Dataset, SplitName, TrialSpec
 from bench.running.known import Known
-from bench.running.room import Features, Frontier, Room, pooled_name, room_on
+from bench.running.room import Features, Frontier, Room, room_on
 from bench.settings import Settings
-from bench.steps import Ground, HeadStep, View
+from bench.steps import Ground, HeadStep, View, pooled_name
 from bench.suite import Suite
 from bench.zoo import freezing, weights
 

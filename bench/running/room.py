@@ -10,7 +10,7 @@ from typing import Literal
 from bench import steps
 from bench.records import TrialSpec
 from bench.running.known import Known
-from bench.steps import Ground, View
+from bench.steps import Ground, View, pooled_name
 
 State = Literal["kept", "too large", "none", "unknown"]
 
@@ -74,11 +74,6 @@ class Room:
         if not steps.shares_phase2(spec):
             return False
         return self.frontiers[spec.freeze.label].state in ("kept", "unknown")
-
-
-def pooled_name(spec: TrialSpec) -> str:
-    """Name of the cut that a trial's head learns from."""
-    return f"{steps.POOLED}{spec.head.pooling}"
 
 
 def room_on(ground: Ground, trials: Iterable[TrialSpec], known: Known, room: float) -> Room:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bench import steps
 from bench.records import Guard, Phase, Progress, SplitName, TrialSpec
+from bench.steps import pooled_name
 from bench.training import execution, guards, protocol, views
 from bench.training.activations import Found
 from bench.training.batches import Batches, targets
@@ -24,7 +25,7 @@ from bench.training.model import TrialModel
 from bench.training.modes import Chooser, Mode
 from bench.training.protocol import Fitting, Ingredients
 from bench.training.recording import Recorder, Report
-from bench.training.workbench import Workbench, frontier_name, pooled_name, put_head
+from bench.training.workbench import Workbench, frontier_name, put_head
 
 
 class Shared:

@@ -18,7 +18,7 @@ from bench import steps
 from bench.errors import ImpossibleTrialError
 from bench.records import Epoch, Guard, Phase, Progress, SplitName, TrialSpec
 from bench.settings import Settings
-from bench.steps import FRONTIER, POOLED, HeadStep, View
+from bench.steps import FRONTIER, POOLED, HeadStep, View, pooled_name
 from bench.training import frontier, guards, kept_heads, stacking
 from bench.training.activations import Activations, Cut, Found, Source
 from bench.training.batches import Pictures, targets
@@ -164,7 +164,11 @@ class Workbench:
                 wanted.add(pooled_name(trial))
             if steps.shares_phase2(trial):
                 name = _frontier(trial, self.given)
-                if split != "train" or view in _views2(trial) or cut.startswith(FRONTIER):
+                if (
+                    split != "train"
+                    or view in steps.planned_views2(trial)
+                    or cut.startswith(FRONTIER)
+                ):
                     wanted.add(name)
         return sorted(wanted & self.activations.cuts.keys())
 
@@ -336,11 +340,6 @@ def frontier_name(start: int) -> str:
     return f"{FRONTIER}{start}"
 
 
-def pooled_name(spec: TrialSpec) -> str:
-    """Name of the cut that the trial's head learns from."""
-    return f"{POOLED}{spec.head.pooling}"
-
-
 def put_head(trial: TrialModel, weights: Sequence[Any], states: Sequence[Any]) -> None:
     """Give a trial's head its weights, and its Dropout layers' generators their states."""
     head = keras.Model(trial.pooled, trial.model.output)
@@ -355,13 +354,6 @@ def _start(spec: TrialSpec, given: Ingredients) -> int:
 
 def _frontier(spec: TrialSpec, given: Ingredients) -> str:
     return frontier_name(_start(spec, given))
-
-
-def _views2(spec: TrialSpec) -> list[View | None]:
-    """The views that phase 2 sees, unless phase 1 stops early."""
-    assert spec.phase1 is not None
-    assert spec.phase2 is not None
-    return steps.views_of(spec, spec.phase1.epochs, spec.phase2.epochs)
 
 
 def _possible(spec: TrialSpec, given: Ingredients) -> bool:
