@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Test processes. Each that imports TensorFlow takes a gigabyte and both cores of a small machine.
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart speed test check format clean
@@ -34,13 +36,13 @@ speed: .venv/ready
 	$(BIN)/python -m benchmarks.speed
 
 test: .venv/ready .venv/jax
-	$(BIN)/python -m pytest -m "not gpu"
+	$(BIN)/python -m pytest -n $(JOBS) -m "not gpu"
 
 check: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m "not slow and not real and not gpu"
+	$(BIN)/python -m pytest -q -n $(JOBS) -m "not slow and not real and not gpu"
 
 format: .venv/ready
 	$(BIN)/ruff format .

@@ -120,7 +120,7 @@ def test_a_line_that_is_no_task_ends_the_worker_with_a_reason(tmp_path: Path) ->
     replies, errors, code = converse(stubbed(tmp_path), lines)
     assert [type(r) for r in replies] == [Ready]
     assert code == 1
-    assert "validation error for Task" in errors
+    assert "for Task\n" in errors
 
 
 @pytest.mark.slow
@@ -154,7 +154,9 @@ def test_the_real_worker_measures_a_real_trial(tmp_path: Path) -> None:
     assert (row.status, row.reason) == ("ok", "")
     assert (row.key, row.spec, row.stack) == (spec.key, spec, ready.stack)
     assert row.environment == ready.environment
-    stages = list(dict.fromkeys(r.progress.stage for r in running if isinstance(r, Running)))
+    told = list(dict.fromkeys(r.progress.stage for r in running if isinstance(r, Running)))
+    # Passes over the pictures tell of themselves once a second: on a fast machine, not at all.
+    stages = [stage for stage in told if stage != "activations"]
     assert stages[:4] == ["images", "weights", "phase 1", "phase 2"]
     assert finished.predictions == tmp_path / f"{spec.key}.npz"
     with np.load(finished.predictions, allow_pickle=False) as arrays:

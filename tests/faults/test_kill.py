@@ -94,6 +94,8 @@ class Run:
             text=True,
             cwd=REPOSITORY,
             start_new_session=True,
+            # Where the tests run in the background, a shell has SIGINT ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
             env={**os.environ, "BENCH_CACHE_DIR": str(cache), "BENCH_TEST_MARK": self._mark},
         )
         self.pid = self._process.pid
