@@ -1,5 +1,9 @@
 """Device, precision and mode: what is recorded is what is in force."""
 
+import sys
+from types import SimpleNamespace
+from typing import Any
+
 import keras
 import pytest
 
@@ -26,6 +30,64 @@ def test_precision_follows_the_device_unless_asked(
     assert stack.device == device
     assert stack.backend == keras.backend.backend()
     assert stack.keras_version == keras.__version__
+
+
+def fake_tensorflow(name: str, capability: Any) -> Any:
+    gpus = [] if name == "cpu" else ["/physical_device:GPU:0"]
+    details = {"device_name": name}
+    if capability is not None:
+        details["compute_capability"] = capability
+    experimental = SimpleNamespace(get_device_details=lambda gpu: details)
+    config = SimpleNamespace(list_physical_devices=lambda kind: gpus, experimental=experimental)
+    return SimpleNamespace(config=config)
+
+
+def fake_jax(name: str, capability: Any) -> Any:
+    device = SimpleNamespace(platform="cpu" if name == "cpu" else "gpu", device_kind=name)
+    if capability is not None:
+        joined = capability if isinstance(capability, str) else ".".join(map(str, capability))
+        device.compute_capability = joined
+    return SimpleNamespace(devices=lambda: [device])
+
+
+def fake_torch(name: str, capability: Any) -> Any:
+    cuda = SimpleNamespace(
+        is_available=lambda: name != "cpu",
+        get_device_name=lambda index: name,
+        get_device_capability=lambda index: capability,
+    )
+    return SimpleNamespace(cuda=cuda)
+
+
+FAKES = {"tensorflow": fake_tensorflow, "jax": fake_jax, "torch": fake_torch}
+DEVICES = [
+    ("cpu", None, "float32"),
+    ("Tesla V100-SXM2-16GB", (7, 0), "mixed_float16"),
+    ("Tesla T4", (7, 5), "mixed_float16"),
+    ("NVIDIA A100-SXM4-40GB", (8, 0), "mixed_bfloat16"),
+    ("NVIDIA H100 80GB HBM3", (9, 0), "mixed_bfloat16"),
+    ("NVIDIA GeForce RTX 5090", (12, 0), "mixed_bfloat16"),
+]
+ODD_DEVICES = [
+    ("tensorflow", "AMD, which tells no capability", None, "mixed_float16"),
+    ("jax", "AMD Instinct MI250X", "gfx90a", "mixed_float16"),
+    ("jax", "TPU v4", None, "mixed_bfloat16"),
+]
+
+
+@pytest.mark.parametrize(
+    ("backend", "device", "capability", "precision"),
+    [*((backend, *row) for backend in FAKES for row in DEVICES), *ODD_DEVICES],
+)
+def test_auto_asks_each_backend_what_its_device_can_do(
+    monkeypatch: pytest.MonkeyPatch, backend: str, device: str, capability: Any, precision: str
+) -> None:
+    """Compute capability 8.0 is NVIDIA's first with bfloat16."""
+    monkeypatch.setitem(sys.modules, backend, FAKES[backend](device, capability))
+    monkeypatch.setattr(execution.keras.backend, "backend", lambda: backend)
+    monkeypatch.setattr(execution.metadata, "version", lambda package: "1.0")
+    stack = execution.detect(Execution(precision="auto"))
+    assert (stack.backend, stack.device, stack.precision) == (backend, device, precision)
 
 
 def test_configure_puts_the_precision_in_force() -> None:

@@ -120,8 +120,11 @@ def _jax_device() -> tuple[str, bool]:
     device = jax.devices()[0]
     if device.platform == "cpu":
         return "cpu", False
-    capability = getattr(device, "compute_capability", None)
-    return device.device_kind, capability is None or float(capability) >= 8.0
+    capability = getattr(device, "compute_capability", None)  # a TPU has none
+    try:
+        return device.device_kind, capability is None or float(capability) >= 8.0
+    except ValueError:  # AMD's is a name such as gfx90a
+        return device.device_kind, False
 
 
 def _torch_device() -> tuple[str, bool]:

@@ -9,6 +9,8 @@
                             ``train``: those that should move did, the others did not)
     weights_moved           what Keras calls trainable did move
     loss_finite             no loss was NaN or infinite
+    loss_scale              float16's loss scale did not collapse, and few steps were skipped (only
+                            under mixed float16)
     no_cliff                phase 2 did not end below phase 1 on val
     shared_work             what was computed once for many trials equals the stock model (only
                             where work was shared)
@@ -30,6 +32,7 @@ from numpy.typing import NDArray
 
 from bench.records import BatchNorm, Epoch, Guard, Preprocessing
 from bench.training.model import TrialModel
+from bench.training.recording import LossScaling
 from bench.training.scoring import Scores
 from bench.zoo import preprocessing
 from bench.zoo.freezing import leaves
@@ -41,6 +44,14 @@ CLIFF_DEVIATIONS = 3.0
 """Fails about one right trial in a thousand; at 2 it would be one in fifty."""
 SHARED_TOLERANCE, SHARED_TOLERANCE_MIXED = 1e-4, 5e-2
 """Relative to the largest output: other batch sizes and modes of execution round differently."""
+
+LEAST_SCALE = 1.0
+"""Below it the loss is scaled down: gradients overflow even as they are, and small ones vanish."""
+SKIPPED_SHARE = 0.1
+"""Of a phase's steps: who asked for ten epochs must not get eight."""
+SETTLING_STEPS = 8
+"""Keras begins at 32,768 and halves the scale with each overflow, so that a right trial skips a few
+steps at first; eight bring the scale down to 128."""
 
 
 @dataclass(frozen=True)
@@ -243,11 +254,44 @@ def weights_moved(plan: PhasePlan, before: Snapshot, after: Snapshot) -> Guard:
 
 def loss_finite(plan: PhasePlan, epochs: Sequence[Epoch]) -> Guard:
     """No epoch's train or val loss was NaN or infinite."""
-    bad = [e.index + 1 for e in epochs if not math.isfinite(e.loss + e.val_loss)]
+    bad = [e for e in epochs if not math.isfinite(e.loss + e.val_loss)]
     evidence = f"{plan.name}: {len(epochs)} epochs, every loss finite"
     if bad:
-        evidence = f"{plan.name}: loss not finite in epoch {bad[0]}"
+        evidence = (
+            f"{plan.name}: loss not finite in epoch {bad[0].index + 1} "
+            f"(train {bad[0].loss:.4g}, val {bad[0].val_loss:.4g})"
+        )
     return Guard(name="loss_finite", passed=not bad, evidence=evidence)
+
+
+def loss_scale(model: Any, plan: PhasePlan, scaling: LossScaling | None) -> list[Guard]:
+    """Under mixed float16, loss scaling must be in force and must have left the steps alone.
+
+    A step whose gradients overflow is skipped and the scale halved, without a word in the history.
+    Skipped may be a tenth of the steps, or what the scale needs to settle, if that is more; in a
+    phase so short that it is most of the steps, half of them.
+
+    Args:
+        model: the trial's.
+        plan: of the phase.
+        scaling: what was recorded; None where the loss was not scaled.
+
+    Returns:
+        The guard; none where the precision needs no scale.
+    """
+    if scaling is None:
+        if model.dtype_policy.name != "mixed_float16":
+            return []
+        evidence = f"{plan.name}: mixed float16, but no loss scale on record"
+        return [Guard(name="loss_scale", passed=False, evidence=evidence)]
+    steps, skipped, scale = scaling.steps, scaling.skipped, scaling.scale
+    allowed = int(max(SKIPPED_SHARE * steps, min(SETTLING_STEPS, steps / 2)))
+    shown = f"{scale:,.0f}" if scale >= LEAST_SCALE else f"{scale:.3g} (collapsed)"
+    evidence = f"{plan.name}: loss scale {shown} at the end, {skipped} of {steps} steps skipped"
+    if skipped > allowed:
+        evidence += f", {allowed} allowed"
+    passed = scale >= LEAST_SCALE and skipped <= allowed
+    return [Guard(name="loss_scale", passed=passed, evidence=evidence)]
 
 
 def no_cliff(first: Scores, second: Scores) -> Guard:

@@ -1,5 +1,6 @@
 """Heads that phase 1 trained, kept in the cache."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from bench import cache
 from bench.records import Epoch
 from bench.settings import Settings
+from bench.training.recording import LossScaling
 from bench.training.stacking import TrainedHead
 
 KIND = "heads"
@@ -19,12 +21,14 @@ def read(settings: Settings, identity: Mapping[str, Any]) -> TrainedHead | None:
     if entry is None:
         return None
     content, arrays = entry.content, entry.arrays
+    scaling = content.get("scaling")
     return TrainedHead(
         weights=[np.array(arrays[f"weight{i}"]) for i in range(content["weights"])],
         dropout_states=[np.array(arrays[f"state{i}"]) for i in range(content["states"])],
         epochs=tuple(Epoch.model_validate(e) for e in content["epochs"]),
         first_rate=content["first_rate"],
         input_wait=content["input_wait"],
+        scaling=LossScaling(**scaling) if scaling else None,
     )
 
 
@@ -61,4 +65,5 @@ def write(
             "epochs": [e.model_dump(mode="json") for e in head.epochs],
             "first_rate": head.first_rate,
             "input_wait": head.input_wait,
+            "scaling": dataclasses.asdict(head.scaling) if head.scaling else None,
         }

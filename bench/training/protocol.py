@@ -36,7 +36,7 @@ from bench.training.batches import Batches, Pictures, of_pictures
 from bench.training.fitting import compile_model, fit
 from bench.training.model import PinnedBackbone, TrialModel, build
 from bench.training.modes import Mode
-from bench.training.recording import Recorder, Report
+from bench.training.recording import LossScaling, Recorder, Report
 from bench.training.scoring import Scores, score
 from bench.training.views import EpochViews, set_generator
 from bench.zoo import freezing, preprocessing
@@ -113,6 +113,7 @@ class Fitting:
         images_per_second: of the stock model's training steps; None where it was not what trained.
         input_wait: share of the training time that went into waiting for input.
         execution: graph, XLA or eager.
+        scaling: what loss scaling came to; None where the loss is not scaled.
     """
 
     epochs: tuple[Epoch, ...]
@@ -120,6 +121,7 @@ class Fitting:
     images_per_second: float | None = None
     input_wait: float | None = None
     execution: str = ""
+    scaling: LossScaling | None = None
 
 
 class Path(Protocol):
@@ -194,6 +196,7 @@ class Literal:
             images_per_second=recorder.images_per_second,
             input_wait=recorder.wait.share,
             execution=mode.text,
+            scaling=recorder.scaling,
         )
 
     def mode(self, plan: guards.PhasePlan, phase: Phase) -> Mode:
@@ -333,6 +336,7 @@ def run_phase(
         execution=fitting.execution,
     )
     checks += guards.after_phase(trial, plan, before, fitting.first_rate, fitting.epochs)
+    checks += guards.loss_scale(trial.model, plan, fitting.scaling)
     return result, scores, checks
 
 

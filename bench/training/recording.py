@@ -4,6 +4,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -16,6 +17,52 @@ Report = Callable[[Progress], None]
 REPORT_SECONDS = 1.0
 TIMED_STEPS = 3
 """Fewest whole steps after the first for an epoch's throughput to mean anything."""
+
+
+@dataclass(frozen=True)
+class LossScaling:
+    """What loss scaling came to in a phase under mixed float16.
+
+    Attributes:
+        scale: factor on the loss after the last step.
+        steps: how many were run.
+        skipped: of those, whose gradients overflowed, so that they changed no weight.
+    """
+
+    scale: float
+    steps: int
+    skipped: int
+
+
+class ScaleWatch:
+    """Finds out how many steps Keras' loss scaling skipped, which no history of Keras' tells.
+
+    The optimizer inside a `keras.optimizers.LossScaleOptimizer` counts the steps that it applied;
+    what was run beyond them was skipped. ``found`` is None where the loss is not scaled.
+    """
+
+    def __init__(self) -> None:
+        self.found: LossScaling | None = None
+        self._steps = self._applied_before = 0
+
+    def begins(self, optimizer: Any) -> None:
+        """Training begins, with an optimizer that may have been used before."""
+        self._steps, self._applied_before = 0, _applied(optimizer)
+
+    def step_ends(self) -> None:
+        """A step was run, whether it was skipped or not."""
+        self._steps += 1
+
+    def ends(self, optimizer: Any) -> None:
+        """Training has ended, and what Keras holds of the optimizer is up to date."""
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            scale = float(keras.ops.convert_to_numpy(optimizer.dynamic_scale))
+            skipped = self._steps - (_applied(optimizer) - self._applied_before)
+            self.found = LossScaling(scale, self._steps, skipped)
+
+
+def _applied(optimizer: Any) -> int:
+    return int(keras.ops.convert_to_numpy(optimizer.iterations))
 
 
 class InputWait:
@@ -69,7 +116,7 @@ class Recorder(keras.callbacks.Callback):
         self.last_epoch, self.report = last_epoch, report
         self.epochs: list[Epoch] = []
         self.first_rate = math.nan
-        self.wait = InputWait()
+        self.wait, self._scale = InputWait(), ScaleWatch()
         self._rate = math.nan
         self._epoch = self._steps = self._timed = 0
         self._began = self._timed_from = self._trained = self._reported = 0.0
@@ -80,9 +127,19 @@ class Recorder(keras.callbacks.Callback):
         known = [e.images_per_second for e in self.epochs if e.images_per_second is not None]
         return statistics.median(known) if known else None
 
+    @property
+    def scaling(self) -> LossScaling | None:
+        """What loss scaling came to, once the phase has ended; None where there is none."""
+        return self._scale.found
+
     def on_train_begin(self, logs: Any = None) -> None:
         """Note the learning rate in force at the first step."""
         self.first_rate = self._current_rate()
+        self._scale.begins(self.model.optimizer)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Note what loss scaling came to (on JAX, the optimizer is up to date only now)."""
+        self._scale.ends(self.model.optimizer)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Shuffle the pictures and start the epoch's clock."""
@@ -97,6 +154,7 @@ class Recorder(keras.callbacks.Callback):
         now = time.perf_counter()
         self._steps += 1
         self.wait.step_ends(self.train.ready.get(batch, 0.0))
+        self._scale.step_ends()
         if self._steps == 1:
             self._timed_from = now
         elif self._steps * self.train.batch_size <= len(self.train.labels):

@@ -93,6 +93,7 @@ class Shared:
             epochs=trained.epochs,
             first_rate=trained.first_rate,
             input_wait=trained.input_wait,
+            scaling=trained.scaling,
             execution=f"features {self.bench.activations.execution}; heads {execution.mode()}",
         )
 
@@ -125,6 +126,7 @@ class Shared:
         fit(top.model, train, batches("val"), phase, epochs_done, recorder)
 
         def predicted(split: SplitName) -> NDArray[np.float32]:
+            bench.at(cut, split, None, self.report)  # now, for the same reason
             found: NDArray[np.float32] = top.model.predict(batches(split), verbose=0)
             return found
 
@@ -134,6 +136,7 @@ class Shared:
             first_rate=recorder.first_rate,
             input_wait=recorder.wait.share,
             execution=top.mode.text,
+            scaling=recorder.scaling,
         )
 
     # ----------------------------------------------------------------------------------- guards

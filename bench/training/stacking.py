@@ -20,7 +20,7 @@ from bench.steps import HeadStep
 from bench.training import fitting
 from bench.training.ahead import Ahead
 from bench.training.batches import Inputs, Rows, order, targets
-from bench.training.recording import InputWait
+from bench.training.recording import InputWait, LossScaling, ScaleWatch
 from bench.zoo import heads
 
 Arrays = list[NDArray[Any]]
@@ -56,6 +56,7 @@ class TrainedHead:
         epochs: one row each; seconds are the whole stack's.
         first_rate: learning rate in force at the first step.
         input_wait: share of the stack's training time that went into waiting for input.
+        scaling: what loss scaling came to; None where the loss is not scaled.
     """
 
     weights: Arrays
@@ -63,6 +64,7 @@ class TrainedHead:
     epochs: tuple[Epoch, ...]
     first_rate: float
     input_wait: float | None
+    scaling: LossScaling | None = None
 
 
 def train(
@@ -304,7 +306,12 @@ class _Course:
     def trained(self, watch: "_Watch") -> TrainedHead:
         """The head as its course ended."""
         weights, states = self._kept
-        return TrainedHead(weights, states, tuple(self.epochs), watch.first_rate, watch.wait.share)
+        return TrainedHead(
+            *(weights, states, tuple(self.epochs)),
+            first_rate=watch.first_rate,
+            input_wait=watch.wait.share,
+            scaling=watch.scale.found,
+        )
 
 
 class _Watch(keras.callbacks.Callback):
@@ -315,13 +322,18 @@ class _Watch(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.courses = [_Course(s) for s in steps]
-        self.wait, self.first_rate = InputWait(), math.nan
+        self.wait, self.scale, self.first_rate = InputWait(), ScaleWatch(), math.nan
         self._pictures, self._report = pictures, report
         self._rate = self._began = 0.0
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Note the learning rate in force at the first step."""
         self.first_rate = self._current_rate()
+        self.scale.begins(self.model.optimizer)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Note what loss scaling came to."""
+        self.scale.ends(self.model.optimizer)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Shuffle, and start the clocks."""
@@ -332,6 +344,7 @@ class _Watch(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Note whether the step waited for its batch."""
         self.wait.step_ends(self._pictures.ready.get(batch, 0.0))
+        self.scale.step_ends()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Record the epoch of every head that still goes on."""
