@@ -5,6 +5,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from bench.costs import CostResult, CostSpec, Latency, Memory, Rate, Size
 from bench.records import (
     Backbone,
     Data,
@@ -101,6 +102,45 @@ def make_result(spec: TrialSpec | None = None, **changes: object) -> TrialResult
         "guards": (Guard(name="loss_finite", passed=True, evidence="every loss finite"),),
     }
     return TrialResult.model_validate(fields | changes)
+
+
+def make_rate(median: float, low: float, high: float) -> Rate:
+    """Throughput of three bursts."""
+    return Rate(samples=(low, median, high), steps=1, median=median, low=low, high=high)
+
+
+def make_cost(spec: CostSpec | None = None, **changes: object) -> CostResult:
+    """A measurement of inference that ended ``ok``, with any field replaced."""
+    spec = spec or CostSpec(
+        backbone=Backbone(name="MobileNetV2", weights="random"), workload="inference"
+    )
+    rate = make_rate(100.0, 98.0, 102.0)
+    fields: dict[str, object] = {
+        "key": spec.key,
+        "spec": spec,
+        "stack": STACK,
+        "status": "ok",
+        "started_at": "2026-01-01T00:00:00+00:00",
+        "seconds": 30.0,
+        "batch_size": 32,
+        "execution": "graph: Keras' default",
+        "compile_seconds": 1.5,
+        "device": rate,
+        "end_to_end": rate,
+        "latency": Latency(median=8.0, p90=9.0, p99=12.0, count=500),
+        "memory": Memory(peak=1_000_000_000, before=800_000_000, kind="resident"),
+        "size": Size(
+            parameters=2_270_794,
+            trainable=0,
+            disk_bytes=9_700_000,
+            forward_macs=300_000_000,
+            step_macs=300_000_000,
+        ),
+        "flops_per_second": 6e10,
+        "peak_flops_per_second": 4e11,
+        "elsewhere": 0.0,
+    }
+    return CostResult.model_validate(fields | changes)
 
 
 @pytest.fixture

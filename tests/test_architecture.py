@@ -15,11 +15,12 @@ LAYERS = (
     ("reporting",),
     ("analysis",),
     ("running",),
-    ("training", "measuring"),
+    ("measuring",),
+    ("training",),
     ("suite", "suite_file"),
     ("zoo", "data"),
     ("cache", "steps"),
-    ("records", "errors", "settings"),
+    ("costs", "records", "errors", "settings"),
 )
 DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}
 
@@ -27,6 +28,7 @@ DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}
 NEIGHBOURS = {
     ("__main__", "cli"),
     ("suite", "suite_file"),
+    ("costs", "records"),
     ("settings", "records"),
     ("settings", "errors"),
 }

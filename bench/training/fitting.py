@@ -1,7 +1,7 @@
 """How Keras is asked to fit: optimizers, losses, metrics and callbacks, the same in every phase."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
@@ -27,7 +27,7 @@ def loss_of(head: Head, reduction: str | None = "sum_over_batch_size") -> Any:
     return losses[head.loss](from_logits=head.output == "logits", reduction=reduction)
 
 
-def compile_model(model: Any, phase: Phase, head: Head, jit: bool) -> None:
+def compile_model(model: Any, phase: Phase, head: Head, jit: bool | Literal["auto"]) -> None:
     """Compile for a phase. Without this call, a change of ``trainable`` has no effect."""
     logits = head.output == "logits"
     accuracies = {

@@ -33,6 +33,18 @@ class PinnedBackbone(keras.layers.Layer):
         """Preprocessed pixels (batch, height, width, 3) -> feature map."""
         return self.backbone(pixels, training=training if self.follow_training else False)
 
+    def get_config(self) -> dict[str, Any]:
+        """What Keras saves of it in a ``.keras`` file."""
+        backbone = keras.saving.serialize_keras_object(self.backbone)
+        own = {"backbone": backbone, "follow_training": self.follow_training}
+        return {**super().get_config(), **own}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "PinnedBackbone":
+        """The layer that `get_config` told of, its weights not yet loaded."""
+        backbone = keras.saving.deserialize_keras_object(config.pop("backbone"))
+        return cls(backbone, **config)
+
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> Any:
         """The backbone's own."""
         return self.backbone.compute_output_shape(input_shape)

@@ -72,6 +72,7 @@ class Workplace:
         trials: the suite's, with which a trial may share work.
         activations_bytes: room for what trials on one ground share.
         scratch: where files that nobody keeps may lie; its owner removes it.
+        timed_seconds: how long a measurement of cost times each kind of step.
         prepared: the ground of the last trial, kept because the next one often shares it.
         opened: the pictures of the last trial, with what they were opened for.
     """
@@ -84,6 +85,7 @@ class Workplace:
     trials: Sequence[TrialSpec] = ()
     activations_bytes: float = 8 * 2**30
     scratch: Path | None = None
+    timed_seconds: float = 10.0
     prepared: Prepared | None = None
     opened: tuple[tuple[Dataset, int], images.Images] | None = None
 
@@ -126,13 +128,8 @@ def run_trial(
     try:
         predictions = _measure(spec, place, report, row)
         status, reason = _verdict(row)
-    except ImpossibleTrialError as error:
-        status, reason = "skipped", str(error)
-    except BenchError as error:
-        status, reason = "failed", str(error)
     except Exception as error:
-        status = "out_of_memory" if execution.is_out_of_memory(error) else "failed"
-        reason = _last_words(error)
+        status, reason = explained(error)
     seconds = time.perf_counter() - began - row.get("pictures_seconds", 0.0)
     return TrialResult(**row, status=status, reason=reason, seconds=seconds), predictions
 
@@ -295,6 +292,15 @@ def _verdict(row: dict[str, Any]) -> tuple[Status, str]:
         if guard.name == "loss_finite" and not guard.passed:
             return "diverged", guard.evidence
     return "ok", ""
+
+
+def explained(error: Exception) -> tuple[Status, str]:
+    """What an error makes of a task: its status, and the reason."""
+    if isinstance(error, ImpossibleTrialError):
+        return "skipped", str(error)
+    if isinstance(error, BenchError):
+        return "failed", str(error)
+    return "out_of_memory" if execution.is_out_of_memory(error) else "failed", _last_words(error)
 
 
 def _last_words(error: Exception) -> str:

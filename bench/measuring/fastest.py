@@ -1,0 +1,57 @@
+"""The fastest way to run a step on this device, measured on the spot: graph or XLA."""
+
+from typing import Literal
+
+import keras
+
+from bench.measuring import timing
+from bench.measuring.steps import Batch, Bursts
+from bench.measuring.subject import Subject
+from bench.training.modes import FASTER, Mode
+
+TRIAL_SECONDS = 2.0
+"""Spent on each way; the chosen one is then measured at length."""
+
+
+def default(subject: Subject) -> Mode:
+    """What Keras does out of the box."""
+    subject.compile("auto")
+    return Mode(_name(bool(subject.model.jit_compile)), "Keras' default")
+
+
+def best(subject: Subject, batch: Batch) -> Mode:
+    """The faster of graph and XLA where the backend leaves a choice."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        return Mode("xla", "JAX compiles every step with XLA")
+    if backend != "tensorflow":
+        return Mode("eager", "PyTorch runs eagerly")
+    graph = _timed(subject, batch, jit=False)
+    try:
+        xla = _timed(subject, batch, jit=True)
+    # Any error of any depth (no such operation in XLA, no memory left) leaves the graph.
+    except Exception as error:
+        words = " ".join(str(error).split())[:200]
+        return Mode("graph", f"measured: XLA failed ({type(error).__name__}: {words})")
+    evidence = (
+        f"measured: graph {1e3 * graph.median:.3g} ms a step, xla {1e3 * xla.median:.3g} ms "
+        f"after compiling for {xla.compile_seconds:.0f} s"
+    )
+    return Mode("xla" if graph.median >= FASTER * xla.median else "graph", evidence)
+
+
+def _timed(subject: Subject, batch: Batch, *, jit: bool) -> timing.Timed:
+    subject.compile(jit)
+    step = subject.step(batch)
+    try:
+        runs = {"step": Bursts(step, lambda: batch)}
+        return timing.bursts(runs, TRIAL_SECONDS)["step"]
+    finally:
+        step.close()
+
+
+def _name(jit: bool) -> Literal["graph", "xla", "eager"]:
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        return "xla" if jit else "graph"
+    return "xla" if backend == "jax" else "eager"

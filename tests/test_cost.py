@@ -1,0 +1,206 @@
+"""One measurement from spec to row, on a small network: whatever happens becomes a status."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tiny
+from conftest import STACK
+
+from bench.costs import CostResult, CostSpec
+from bench.measuring import cost, fastest, sizing, steps, subject, timing
+from bench.records import Backbone, Freeze, Head, Progress, WeightsUsed
+from bench.settings import Settings
+from bench.training import execution
+from bench.training.trial import Workplace
+from bench.zoo import weights
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    folder = tmp_path_factory.mktemp("cost")
+    settings = Settings(cache=folder / "cache")
+    environment = execution.environment()
+    return Workplace(settings, folder, STACK, environment, scratch=folder, timed_seconds=0.05)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every backbone is the tiny one, and the machine's peak is known."""
+    used = WeightsUsed(source="random", sha256="0" * 64)
+
+    def load(*_: object) -> weights.LoadedBackbone:
+        return weights.LoadedBackbone(tiny.backbone(), "minus_one_to_one", used, r"block(\d)_")
+
+    monkeypatch.setattr(weights, "load", load)
+    monkeypatch.setattr(cost, "_peak", lambda _: 1e11)
+    monkeypatch.setattr(timing, "BURST_SECONDS", 0.005)
+
+
+def spec(workload: str = "phase 2", **changes: object) -> CostSpec:
+    freeze = Freeze(strategy="top_blocks", amount=1) if workload == "phase 2" else None
+    fields = {"workload": workload, "freeze": freeze, "image_size": 16, "batch_size": 4}
+    return CostSpec.model_validate({"backbone": Backbone(name="MobileNetV2"), **fields, **changes})
+
+
+def measured(place: Workplace, what: CostSpec) -> CostResult:
+    row = cost.measure(what, place, lambda _: None)
+    assert (row.status, row.reason) == ("ok", "")
+    return row
+
+
+@pytest.mark.parametrize("workload", ["inference", "phase 1", "phase 2"])
+def test_a_workload_becomes_a_whole_row(place: Workplace, workload: str) -> None:
+    said: list[Progress] = []
+    what = spec(workload)
+    row = cost.measure(what, place, said.append)
+    assert (row.status, row.reason) == ("ok", "")
+    assert (row.key, row.spec, row.stack) == (what.key, what, STACK)
+    assert row.batch_size == 4
+    assert row.execution == "graph: Keras' default"
+    for rate in (row.device, row.end_to_end):
+        assert rate.low <= rate.median <= rate.high
+        assert len(rate.samples) >= timing.LEAST_BURSTS
+    assert row.memory.peak >= row.memory.before > 0
+    assert not row.memory.bound
+    assert row.size.disk_bytes > 4 * row.size.parameters
+    assert row.flops_per_second == pytest.approx(2 * row.size.step_macs * row.device.median)
+    assert row.utilisation == pytest.approx(row.flops_per_second / 1e11)
+    assert row.joules_per_image is None  # never guessed
+    assert (row.latency is not None) is (workload == "inference")
+    assert [p.stage for p in said] == ["weights", "batch size", workload]
+    assert CostResult.model_validate_json(row.model_dump_json()) == row
+
+
+def test_what_trains_is_what_the_workload_says(place: Workplace) -> None:
+    sizes = {w: measured(place, spec(w)).size for w in ("inference", "phase 1", "phase 2")}
+    assert sizes["inference"].trainable == 0
+    assert sizes["inference"].step_macs == sizes["inference"].forward_macs
+    assert 0 < sizes["phase 1"].trainable < sizes["phase 2"].trainable
+    assert sizes["inference"].step_macs < sizes["phase 1"].step_macs < sizes["phase 2"].step_macs
+    assert len({s.parameters for s in sizes.values()}) == 1
+
+
+def test_a_training_step_trains_what_it_should_and_an_inference_step_nothing(
+    place: Workplace,
+) -> None:
+    for workload, moves in (
+        ("inference", set()),
+        ("phase 1", {"head"}),
+        ("phase 2", {"head", "b"}),
+    ):
+        what = subject.load(spec(workload), place)
+        before = {w.path: w.numpy() for w in what.model.weights}
+        batch = what.batch(4)
+        what.compile("auto")
+        step = what.step(batch)
+        timed = steps.Bursts(step, lambda given=batch: given)
+        timed(3)
+        step.close()
+        moved = {
+            w.path for w in what.model.weights if not np.array_equal(w.numpy(), before[w.path])
+        }
+        found = {"head" if "head" in path else "b" for path in moved}
+        assert found == moves, workload
+
+
+def test_a_step_is_kerass_own(place: Workplace) -> None:
+    """The same numbers as `train_on_batch`, which fetches logs and waits each time."""
+    ends = []
+    for by_keras in (True, False):
+        what = subject.load(spec(), place)
+        batch = what.batch(4)
+        what.compile("auto")
+        if by_keras:
+            for _ in range(3):
+                what.model.train_on_batch(*map(keras.ops.convert_to_numpy, batch))
+        else:
+            step = what.step(batch)
+            steps.Bursts(step, lambda given=batch: given)(3)
+            step.close()
+        ends.append([w.numpy() for w in what.model.trainable_weights])
+    for ours, theirs in zip(*ends, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_an_injected_out_of_memory_is_found_halved_and_recorded(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = steps.Bursts.__call__
+
+    def with_room_for_six(self: steps.Bursts, count: int) -> None:
+        if len(self.next_batch()[1]) > 6:
+            raise MemoryError("no room")
+        ran(self, count)
+
+    monkeypatch.setattr(steps.Bursts, "__call__", with_room_for_six)
+    monkeypatch.setitem(sizing.LARGEST, "cpu", 16)
+    row = measured(place, spec(batch_size=None))
+    assert row.batch_size == 4
+    refused = "did not fit (MemoryError: no room)"
+    assert row.memory.bound
+    assert row.batch_reason == f"16 {refused}; 8 {refused}; 4 fits"
+
+
+def test_a_batch_that_was_asked_for_and_does_not_fit_is_a_row(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*_: object) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(steps.Bursts, "__call__", no_room)
+    row = cost.measure(spec(), place, lambda _: None)
+    assert row.status == "out_of_memory"
+    assert row.reason.startswith("MemoryError: no room")
+    assert row.size is not None  # what was known by then is kept
+
+
+def test_a_strategy_that_does_not_exist_here_is_skipped(place: Workplace) -> None:
+    row = cost.measure(spec(freeze=Freeze(strategy="top_blocks", amount=9)), place, lambda _: None)
+    assert row.status == "skipped"
+    assert "9" in row.reason
+
+
+def test_the_best_way_is_measured_on_the_spot(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fastest, "TRIAL_SECONDS", 0.01)
+    row = measured(place, spec(mode="best"))
+    assert row.execution.startswith(("graph: measured: graph ", "xla: measured: graph "))
+    assert " ms a step, xla " in row.execution
+    assert row.memory.bound
+
+
+def test_xla_that_fails_leaves_the_graph(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fastest, "TRIAL_SECONDS", 0.01)
+    compiled = subject.Subject.compile
+
+    def no_xla(self: subject.Subject, jit: bool | str) -> None:
+        if jit is True:
+            raise ValueError("no such operation in XLA")
+        compiled(self, jit)
+
+    monkeypatch.setattr(subject.Subject, "compile", no_xla)
+    row = measured(place, spec(mode="best"))
+    assert row.execution == "graph: measured: XLA failed (ValueError: no such operation in XLA)"
+
+
+def test_every_head_and_loss_can_be_measured(place: Workplace) -> None:
+    for head in (
+        Head(name="binary", loss="binary"),
+        Head(name="one", loss="one_hot", output="probabilities"),
+    ):
+        classes = 2 if head.loss == "binary" else 10
+        assert measured(place, spec(head=head, classes=classes)).device.median > 0
+
+
+def test_pictures_are_read_from_a_mapped_file_in_shuffled_whole_batches(tmp_path: Path) -> None:
+    with (tmp_path / "pixels").open("w+b") as file:
+        shown = subject.pictures(8, 16, 10, file)
+        assert isinstance(shown.pixels, np.memmap)
+        epoch = subject.epoch_of(shown, spec(), 4)
+        epoch.start_epoch(0)
+        assert len(epoch) == subject.EPOCH_BATCHES
+        pixels, targets = epoch[len(epoch) - 1]
+        assert (pixels.shape, pixels.dtype, targets.shape) == ((4, 16, 16, 3), np.uint8, (4,))
