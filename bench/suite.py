@@ -18,8 +18,18 @@ from typing import Any
 from bench import suite_file
 from bench.data import datasets as dataset_table
 from bench.errors import SuiteError, suggestion
-from bench.records import Backbone, Data, Dataset, EarlyStopping, Head, Phase, Record, TrialSpec
-from bench.suite_file import BackboneTable, DatasetTable, DataTable, SuiteFile
+from bench.records import (
+    Backbone,
+    Data,
+    Dataset,
+    EarlyStopping,
+    Execution,
+    Head,
+    Phase,
+    Record,
+    TrialSpec,
+)
+from bench.suite_file import BackboneTable, Backend, DatasetTable, DataTable, SuiteFile
 from bench.zoo import backbones as backbone_table
 from bench.zoo import heads as head_table
 
@@ -34,6 +44,7 @@ class Suite(Record):
         trials: in the order they run, distinct.
         trial_minutes: wall time after which a trial is stopped, None for no limit.
         activations_gib: room for the tensors that phase 2 trains from; larger ones are recomputed.
+        backend: what Keras computes with; None for what the environment says.
         warnings: what is valid but unusual.
     """
 
@@ -43,6 +54,7 @@ class Suite(Record):
     trials: tuple[TrialSpec, ...]
     trial_minutes: float | None = None
     activations_gib: float = 8.0
+    backend: Backend | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -76,6 +88,7 @@ def load(path: Path, *, smoke: bool = False) -> Suite:
         trials=tuple(dict.fromkeys(_trials(parsed))),
         trial_minutes=parsed.limits.trial_minutes,
         activations_gib=parsed.limits.activations_gib,
+        backend=parsed.execution.backend,
         warnings=tuple(_warnings(parsed)),
     )
 
@@ -188,7 +201,7 @@ def _trials(parsed: SuiteFile) -> list[TrialSpec]:
                 augmentation=parsed.data.augmentation,
                 **({"views": parsed.data.views} if parsed.data.augmentation else {}),
                 batch_norm=parsed.phase2.batch_norm,
-                execution=parsed.execution,
+                execution=Execution(**_fields(parsed.execution, Execution)),
                 seed=seed,
             )
             trials.append(_without_unused(spec))

@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
@@ -29,10 +29,13 @@ from bench.records import (
     Views,
 )
 from bench.zoo import augmentation as augmentation_table
+from bench.zoo import backbones as backbone_table
 from bench.zoo import freezing as freeze_table
 from bench.zoo import heads as head_table
 
+Backend = Literal["tensorflow", "jax", "torch"]
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
+EVERY = "all"
 SUFFIX = ".toml"
 LARGEST_SEED = 2**32 - 1
 """NumPy's limit, and so that of ``keras.utils.set_random_seed``."""
@@ -129,6 +132,11 @@ def _distinct(values: Any) -> Any:
     return values
 
 
+def _every_backbone(value: Any) -> Any:
+    """``"all"`` for each row of the backbone table."""
+    return list(backbone_table.BACKBONES) if value == EVERY else value
+
+
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, dict) else value
 
@@ -164,6 +172,12 @@ class DataTable(Record):
         return self
 
 
+class ExecutionTable(Execution):
+    """``[execution]``. The backend is part of no trial: it belongs to the stack."""
+
+    backend: Backend | None = None
+
+
 class LimitsTable(Record):
     """``[limits]``."""
 
@@ -174,7 +188,7 @@ class LimitsTable(Record):
 class MatrixTable(Record):
     """One ``[[matrix]]``: every combination of its lists is a trial."""
 
-    backbones: Annotated[list[str], BeforeValidator(_distinct)]
+    backbones: Annotated[list[str], BeforeValidator(_distinct), BeforeValidator(_every_backbone)]
     datasets: Annotated[list[str], BeforeValidator(_distinct)]
     freezes: Annotated[
         list[Annotated[Freeze, BeforeValidator(_freeze)]], BeforeValidator(_distinct)
@@ -224,7 +238,7 @@ class SuiteFile(Record):
     data: DataTable = DataTable()
     phase1: PhaseTable
     phase2: Phase2Table
-    execution: Execution = Execution()
+    execution: ExecutionTable = ExecutionTable()
     limits: LimitsTable = LimitsTable()
     matrix: Annotated[list[MatrixTable], BeforeValidator(_as_list), BeforeValidator(_filled)]
     backbones: list[BackboneTable] = []

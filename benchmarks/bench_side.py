@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 from bench import suite as suites
-from bench.records import Environment, Progress, Record, Stack, TrialResult, TrialSpec
+from bench.costs import Row, Spec
+from bench.records import Environment, Progress, Record, Stack, TrialResult
 from bench.running import runner, store
 from bench.running.isolation import LocalEngine
 from bench.running.messages import Setup
@@ -40,11 +41,11 @@ class Silence:
 
     def begins(self, stack: Stack, trials: int, settled: int) -> None: ...
 
-    def trial_begins(self, spec: TrialSpec) -> None: ...
+    def trial_begins(self, spec: Spec) -> None: ...
 
-    def progress(self, progress: Progress) -> None: ...
+    def progress(self, spec: Spec, progress: Progress) -> None: ...
 
-    def trial_ends(self, result: TrialResult) -> None: ...
+    def trial_ends(self, result: Row) -> None: ...
 
 
 def main() -> None:
@@ -79,7 +80,7 @@ def measure(suite: Suite, held: Store, settings: Settings, literal: bool) -> Ben
         environment=engine.environment,
         start_seconds=ready - began,
         work_seconds=done - ready,
-        rows=summary.measured,
+        rows=tuple(row for row in summary.measured if isinstance(row, TrialResult)),
     )
 
 

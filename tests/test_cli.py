@@ -16,9 +16,10 @@ from conftest import STACK, make_result, make_spec
 from bench import __version__, cache, cli
 from bench.errors import WorkerError
 from bench.records import Freeze, Guard, TrialResult
-from bench.running import isolation, known
+from bench.reporting import doctor
+from bench.running import backends, isolation, known
 from bench.running.messages import Finished, Setup
-from bench.running.store import writing
+from bench.running.store import read, writing
 from bench.settings import Settings
 from bench.suite import load
 
@@ -158,7 +159,7 @@ def test_list(bench: Bench, kind: str, word: str) -> None:
 def test_help_names_every_command(bench: Bench) -> None:
     answer = bench("--help")
     assert answer.code == 0
-    for command in ("list", "run", "show", "cache"):
+    for command in ("list", "run", "show", "cache", "doctor"):
         assert f" {command} " in answer.out
 
 
@@ -276,7 +277,7 @@ def test_a_literal_dry_run_shares_nothing(bench: Bench, suite: Path) -> None:
 def test_a_dry_run_marks_what_was_measured(
     bench: Bench, suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(known, "frameworks", lambda: STACK.id.removesuffix("cpu_float32"))
+    monkeypatch.setattr(known, "frameworks", lambda *_: STACK.id.removesuffix("cpu_float32"))
     trials = load(suite).trials
     with writing(tmp_path / "r" / "small") as held:
         held.append(make_result(trials[1]), None)
@@ -433,6 +434,8 @@ class Engine:
     def row(self, spec: object) -> TrialResult:
         return make_result(spec, **self.changes)  # type: ignore[arg-type]
 
+    def wait(self) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -547,3 +550,84 @@ def test_an_error_of_ours_never_shows_a_traceback_and_another_does(
     monkeypatch.setattr(isolation, "LocalEngine", bug)
     with pytest.raises(ZeroDivisionError):
         bench("run", suite, "--results", tmp_path)
+
+
+# ----------------------------------------------------------------------------- several workers
+
+
+@pytest.fixture
+def no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
+@pytest.mark.usefixtures("no_gpus")
+def test_two_workers_on_a_cpu_measure_everything_once(
+    bench: Bench, suite: Path, tmp_path: Path, engine: type[Engine]
+) -> None:
+    suite.write_text(SUITE.replace('"digits"', '"digits", "tf_flowers"'))
+    answer = bench("run", suite, "--results", tmp_path / "r", "--workers", 2)
+    assert answer.code == 0
+    assert answer.err.startswith("bench: note: 2 workers share this machine's processor; ")
+    assert [setup.gpu for setup in engine.setups] == [None, None]
+    assert len(read(tmp_path / "r").rows) == 4
+    assert sorted(re.findall(r"^\[(\d)/4\]", answer.out, re.M)) == ["1", "2", "3", "4"]
+
+
+def test_auto_is_a_worker_on_each_gpu(
+    bench: Bench,
+    suite: Path,
+    tmp_path: Path,
+    engine: type[Engine],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    answer = bench("run", suite, "--results", tmp_path / "r", "--workers", "auto")
+    assert (answer.code, answer.err) == (0, "")
+    assert [setup.gpu for setup in engine.setups] == ["4", "6"]
+
+
+@pytest.mark.usefixtures("no_gpus")
+def test_without_gpus_auto_is_one_worker_as_ever(
+    bench: Bench, suite: Path, tmp_path: Path, engine: type[Engine]
+) -> None:
+    assert bench("run", suite, "--results", tmp_path / "r", "--workers", "auto").err == ""
+    assert len(engine.setups) == 1
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=["run", "dry run"])
+def test_a_wrong_number_of_workers_is_one_line(bench: Bench, suite: Path, dry: list[str]) -> None:
+    said = refused(bench("run", suite, "--workers", "many", *dry))
+    assert said == "bench: --workers 'many': expected a number, 1 or more, or auto"
+
+
+# ----------------------------------------------------------------------------------- backends
+
+
+def test_a_backend_that_is_not_installed_stops_a_run_and_is_told_by_a_dry_run(
+    bench: Bench, suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "version", lambda _: None)
+    monkeypatch.setattr(isolation, "LocalEngine", None)  # starting one would fail differently
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    suite.write_text(SUITE.replace("[phase1]", '[execution]\nbackend = "jax"\n[phase1]'))
+    said = "backend 'jax' is not installed: pip install -e '.[jax]'"
+    assert refused(bench("run", suite, "--results", tmp_path / "r")) == f"bench: {said}"
+    assert f"bench: would stop here: {said}" in bench("run", suite, "--dry-run").err
+
+
+# ------------------------------------------------------------------------------------- doctor
+
+
+@pytest.mark.parametrize(
+    ("problem", "code", "last"),
+    [(None, 0, "nothing is wrong"), ("is odd: mend it", 1, "wrong: cache: is odd: mend it")],
+)
+def test_doctor_ends_with_what_is_wrong(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, problem: str | None, code: int, last: str
+) -> None:
+    findings = [doctor.Finding("cache", "[bold] " + "long " * 40, problem)]
+    monkeypatch.setattr(doctor, "examine", lambda _: findings)
+    answer = bench("doctor")
+    assert (answer.code, answer.err) == (code, "")
+    assert answer.out.splitlines()[0] == f"cache  {findings[0].state}"
+    assert answer.out.splitlines()[-1] == last

@@ -372,3 +372,16 @@ def test_what_trials_really_leave_is_recognised(
         assert known.activations(ground, split, view, name), (split, view, name)
     assert known.images(data)
     assert known.counts(data) == Counts(40, 20, 20)
+
+
+def test_a_suites_backend_goes_before_what_the_environment_says(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str | None] = []
+    monkeypatch.setattr(known_module, "frameworks", asked.append)
+    Known(settings, tmp_path, None, "jax")
+    assert asked == ["jax"]
+    monkeypatch.undo()
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setattr(known_module.metadata, "version", lambda name: f"of.{name}")
+    assert frameworks("jax") == "jax-of.jax_keras-of.keras_"

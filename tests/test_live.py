@@ -16,6 +16,9 @@ STEPS = Progress(stage="phase 1", epoch=2, epochs=3, step=4, steps=8)
 LABEL = "MobileNetV2 · digits · top_blocks=2 · linear · seed 0"
 
 
+SPEC = make_spec()
+
+
 class Clock:
     """Seconds that pass when a test says so."""
 
@@ -29,7 +32,7 @@ class Clock:
 def _plain() -> tuple[LiveReport, io.StringIO, Clock]:
     text, clock = io.StringIO(), Clock()
     return (
-        LiveReport(Console(file=text, width=40, force_terminal=False), "small", clock),
+        LiveReport(Console(file=text, width=40, force_terminal=False), "small", clock=clock),
         text,
         clock,
     )
@@ -40,7 +43,7 @@ def test_a_plain_log_of_a_whole_run() -> None:
     with report:
         report.begins(STACK, trials=3, settled=1)
         report.trial_begins(make_spec())
-        report.progress(EPOCH_ENDS)
+        report.progress(SPEC, EPOCH_ENDS)
         clock.now += 90
         report.trial_ends(make_result())
         report.trial_begins(make_spec(seed=1))
@@ -94,7 +97,7 @@ def test_steps_on_a_plain_log_are_rare() -> None:
     report.trial_begins(make_spec())
     for _ in range(10):
         clock.now += PLAIN_SECONDS / 4
-        report.progress(STEPS)
+        report.progress(SPEC, STEPS)
     lines = text.getvalue().splitlines()[1:]
     assert len(lines) == 2
     assert lines[0].endswith("phase 1 epoch 2/3: 4/8")
@@ -113,12 +116,13 @@ def test_a_plain_log_holds_no_control_characters_and_no_markup() -> None:
 def test_a_terminal_shows_steps_and_ends_clean() -> None:
     text = io.StringIO()
     console = Console(file=text, width=200, force_terminal=True, color_system=None)
-    with LiveReport(console, "small", Clock()) as report:
+    with LiveReport(console, "small", clock=Clock()) as report:
         report.begins(STACK, 2, 0)
         for seed in range(2):
-            report.trial_begins(make_spec(seed=seed))
-            report.progress(STEPS)
-            report.progress(EPOCH_ENDS)
+            spec = make_spec(seed=seed)
+            report.trial_begins(spec)
+            report.progress(spec, STEPS)
+            report.progress(spec, EPOCH_ENDS)
             report.trial_ends(make_result(make_spec(seed=seed)))
     shown = text.getvalue()
     assert "phase 1 epoch 2/3: 4/8" in shown
@@ -131,7 +135,7 @@ def test_a_terminal_shows_steps_and_ends_clean() -> None:
 def test_a_terminal_ends_clean_after_an_exception() -> None:
     text = io.StringIO()
     console = Console(file=text, width=80, force_terminal=True, color_system=None)
-    report = LiveReport(console, "small", Clock())
+    report = LiveReport(console, "small", clock=Clock())
 
     def interrupted() -> None:
         with report:
@@ -147,12 +151,58 @@ def test_a_terminal_ends_clean_after_an_exception() -> None:
 def test_a_long_status_stays_on_one_line_of_a_terminal() -> None:
     text = io.StringIO()
     console = Console(file=text, width=30, force_terminal=True, color_system=None)
-    with LiveReport(console, "small", Clock()) as report:
+    with LiveReport(console, "small", clock=Clock()) as report:
         report.begins(STACK, 1, 0)
         before = text.getvalue().count("\n")
         report.trial_begins(make_spec())
-        report.progress(STEPS)
+        report.progress(SPEC, STEPS)
         assert text.getvalue().count("\n") == before
+
+
+# ------------------------------------------------------------------------------ side by side
+
+
+def test_lines_of_trials_that_run_at_once_say_which_is_meant() -> None:
+    report, text, clock = _plain()
+    other = make_spec(seed=1)
+    with report:
+        report.begins(STACK, trials=4, settled=1)
+        report.trial_begins(SPEC)
+        report.trial_begins(other)
+        report.progress(SPEC, EPOCH_ENDS)
+        clock.now += 40
+        report.progress(other, STEPS)
+        report.progress(SPEC, STEPS)
+        report.progress(other, STEPS)
+        report.trial_ends(make_result(other))
+        report.trial_ends(make_result())
+    lead, lead_of_other = f"[2/4] {LABEL}", f"[3/4] {LABEL[:-1]}1"
+    assert text.getvalue().splitlines()[1:] == [
+        f"{lead} · {describe(EPOCH_ENDS)}",
+        f"{lead_of_other} · {describe(STEPS)}",
+        f"{lead} · {describe(STEPS)}",
+        f"{lead_of_other} · test 94.0% · guards pass · 5 s · about 1 min 20 s left",
+        f"{lead} · test 94.0% · guards pass · 5 s · about 20 s left",
+    ]
+
+
+def test_a_terminal_shows_a_line_for_each_trial_that_runs() -> None:
+    text = io.StringIO()
+    console = Console(file=text, width=200, force_terminal=True, color_system=None)
+    other = make_spec(seed=1)
+    with LiveReport(console, "small", clock=Clock()) as report:
+        report.begins(STACK, 2, 0)
+        report.trial_begins(SPEC)
+        report.trial_begins(other)
+        report.progress(other, STEPS)
+        lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.getvalue()).splitlines()
+        assert [line.strip() for line in lines[-2:]] == [
+            f"small [1/2] {LABEL}",
+            f"[2/2] {LABEL[:-1]}1 · {describe(STEPS)}",
+        ]
+        report.trial_ends(make_result(other))
+        report.trial_ends(make_result())
+    assert text.getvalue().count("guards pass") == 2
 
 
 # ------------------------------------------------------------------------------ small words

@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -5,8 +6,9 @@ import numpy as np
 import pytest
 from conftest import STACK, make_result, make_spec
 
+from bench.costs import CostSpec
 from bench.errors import StoreError
-from bench.records import Freeze, Progress, Stack, Status, TrialResult, TrialSpec
+from bench.records import Backbone, Freeze, Progress, Stack, Status, TrialResult, TrialSpec
 from bench.running import runner, store
 from bench.running.messages import Finished
 
@@ -43,6 +45,8 @@ class Fake:
         np.savez(path, probabilities=np.full(3, spec.seed))
         return Finished(result=self._result(spec), predictions=path)
 
+    def close(self) -> None: ...
+
     def _result(self, spec: TrialSpec) -> TrialResult:
         status = self._statuses.get(spec.key, "ok")
         return make_result(spec, status=status, stack=self.stack, test_accuracy=spec.seed / 10)
@@ -60,8 +64,8 @@ class Heard:
     def trial_begins(self, spec: TrialSpec) -> None:
         self.calls.append(("trial begins", spec.seed))
 
-    def progress(self, progress: Progress) -> None:
-        self.calls.append(("progress", progress.epoch))
+    def progress(self, spec: TrialSpec, progress: Progress) -> None:
+        self.calls.append(("progress", spec.seed, progress.epoch))
 
     def trial_ends(self, result: TrialResult) -> None:
         self.calls.append(("trial ends", result.spec.seed, result.predictions is not None))
@@ -99,12 +103,12 @@ def test_the_listener_hears_everything_in_order(tmp_path: Path) -> None:
     assert heard.calls == [
         ("begins", STACK.id, 3, 1),
         ("trial begins", 1),
-        ("progress", 1),
-        ("progress", 2),
+        ("progress", 1, 1),
+        ("progress", 1, 2),
         ("trial ends", 1, True),
         ("trial begins", 2),
-        ("progress", 1),
-        ("progress", 2),
+        ("progress", 2, 1),
+        ("progress", 2, 2),
         ("trial ends", 2, True),
     ]
 
@@ -211,3 +215,169 @@ def test_no_trials_make_an_empty_summary(tmp_path: Path) -> None:
     heard = Heard()
     assert run(tmp_path, Fake(tmp_path), (), heard) == runner.Summary((), ())
     assert heard.calls == [("begins", STACK.id, 0, 0)]
+
+
+# --------------------------------------------------------------------------------- side by side
+
+A_FEW_SECONDS = 20.0
+"""Far longer than anything here takes, on a busy machine."""
+DATASETS = ("digits", "beans", "tf_flowers", "stanford_dogs")
+MIXED = tuple(make_spec(seed=seed, dataset=name) for seed in range(3) for name in DATASETS)
+"""Twelve trials on four grounds, in turns."""
+
+
+class Mate(Fake):
+    """One of several engines; what it does meanwhile is the test's."""
+
+    def __init__(
+        self,
+        folder: Path,
+        meanwhile: Callable[[TrialSpec], object] = lambda _: None,
+        statuses: dict[str, Status] | None = None,
+    ) -> None:
+        super().__init__(folder, statuses)
+        self._meanwhile = meanwhile
+        self.closed = threading.Event()
+
+    def execute(self, spec: TrialSpec, report: Callable[[Progress], None]) -> Finished:
+        self._meanwhile(spec)
+        return super().execute(spec, report)
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def together(
+    folder: Path,
+    engines: Sequence[Fake],
+    trials: Sequence[TrialSpec] = MIXED,
+    heard: Heard | None = None,
+) -> runner.Summary:
+    with store.writing(folder) as held:
+        return runner.run_side_by_side(trials, held, engines, heard or Heard())
+
+
+def test_groups_are_grounds_in_the_order_of_their_first_trial() -> None:
+    found = runner.groups(MIXED)
+    assert [[(t.data.dataset.name, t.seed) for t in group] for group in found] == [  # type: ignore[union-attr]
+        [(name, seed) for seed in range(3)] for name in DATASETS
+    ]
+    random = Backbone(name="MobileNetV2", weights="random")
+    alone = [t.model_copy(update={"backbone": random}) for t in TRIALS]
+    assert runner.groups(alone) == [[t] for t in alone], "each seed has weights of its own"
+
+
+def test_groups_of_measurements_are_backbones() -> None:
+    one, other = (Backbone(name=name) for name in ("MobileNetV2", "ResNet50"))
+    costs = [
+        CostSpec(backbone=backbone, workload="inference", image_size=size)
+        for size in (96, 160)
+        for backbone in (one, other)
+    ]
+    assert runner.groups(costs) == [[costs[0], costs[2]], [costs[1], costs[3]]]
+
+
+def test_two_engines_work_at_the_same_time(tmp_path: Path) -> None:
+    # Nobody passes alone: each trial waits until the other engine is in one, too.
+    both = threading.Barrier(2, timeout=A_FEW_SECONDS)
+    engines = [Mate(tmp_path, lambda _: both.wait()) for _ in range(2)]
+    trials = [t for t in MIXED if t.data.dataset.name in DATASETS[:2]]
+    assert together(tmp_path, engines, trials).all_ok
+    assert [len(e.executed) for e in engines] == [3, 3]
+
+
+def test_a_group_stays_on_one_engine_and_every_row_is_stored_once(tmp_path: Path) -> None:
+    engines = [Mate(tmp_path) for _ in range(3)]
+    summary = together(tmp_path, engines)
+    where = [(i, t.data.dataset.name) for i, e in enumerate(engines) for t in e.executed]
+    assert len(set(where)) == len(DATASETS)
+    for engine in engines:
+        seeds = [t.seed for t in engine.executed]
+        assert seeds == [0, 1, 2] * (len(seeds) // 3), "one group after the other"
+    assert sorted(r.key for r in stored(tmp_path)) == sorted(t.key for t in MIXED)
+    assert sorted(r.key for r in summary.measured) == sorted(t.key for t in MIXED)
+    (file,) = tmp_path.rglob(store.TRIALS)
+    assert len(file.read_bytes().splitlines()) == len(MIXED)
+    assert all(e.closed.is_set() for e in engines)
+
+
+def test_one_thread_writes_and_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    append, threads = store.Store.append, set()
+
+    def noted(held: store.Store, row: TrialResult, predictions: Path | None) -> object:
+        threads.add(threading.get_ident())
+        return append(held, row, predictions)
+
+    class Careful(Heard):
+        def trial_begins(self, spec: TrialSpec) -> None:
+            threads.add(threading.get_ident())
+            super().trial_begins(spec)
+
+        def progress(self, spec: TrialSpec, progress: Progress) -> None:
+            threads.add(threading.get_ident())
+            super().progress(spec, progress)
+
+    monkeypatch.setattr(store.Store, "append", noted)
+    heard = Careful()
+    together(tmp_path, [Mate(tmp_path), Mate(tmp_path)], heard=heard)
+    assert threads == {threading.get_ident()}
+    assert len(heard.calls) == 1 + 4 * len(MIXED)
+    assert heard.calls[0] == ("begins", STACK.id, len(MIXED), 0)
+
+
+def test_a_rerun_side_by_side_measures_what_is_left(tmp_path: Path) -> None:
+    run(tmp_path, Fake(tmp_path), MIXED[:7])
+    engines = [Mate(tmp_path), Mate(tmp_path)]
+    summary = together(tmp_path, engines)
+    assert sorted(t.key for e in engines for t in e.executed) == sorted(t.key for t in MIXED[7:])
+    assert [r.key for r in summary.settled] == [t.key for t in MIXED[:7]]
+
+
+def test_what_fails_side_by_side_costs_one_trial(tmp_path: Path) -> None:
+    statuses: dict[str, Status] = {MIXED[5].key: "failed"}
+    summary = together(tmp_path, [Mate(tmp_path, statuses=statuses) for _ in range(2)])
+    assert [r.key for r in summary.measured if r.status != "ok"] == [MIXED[5].key]
+    assert len(stored(tmp_path)) == len(MIXED)
+
+
+def test_an_interrupt_ends_every_engine_and_keeps_what_was_finished(tmp_path: Path) -> None:
+    class Interrupting(Heard):
+        def trial_ends(self, result: TrialResult) -> None:
+            raise KeyboardInterrupt
+
+    def stuck(_: TrialSpec) -> None:
+        busy.set()
+        assert engines[1].closed.wait(A_FEW_SECONDS), "nobody ended it"
+
+    busy = threading.Event()
+    engines = [Mate(tmp_path, lambda _: busy.wait(A_FEW_SECONDS)), Mate(tmp_path, stuck)]
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        together(tmp_path, engines, heard=Interrupting())
+    assert threading.active_count() == before
+    assert all(e.closed.is_set() for e in engines)
+    (row,) = stored(tmp_path)
+    assert row.spec == engines[0].executed[0]
+    assert len(engines[1].executed) == 1, "what it was told to end is no result"
+
+
+def test_a_defect_of_one_engine_is_raised_and_ends_the_other(tmp_path: Path) -> None:
+    def stuck(_: TrialSpec) -> None:
+        assert engines[1].closed.wait(A_FEW_SECONDS), "nobody ended it"
+
+    def defect(_: TrialSpec) -> None:
+        raise ZeroDivisionError
+
+    engines = [Mate(tmp_path, defect), Mate(tmp_path, stuck)]
+    with pytest.raises(ZeroDivisionError):
+        together(tmp_path, engines)
+    assert list(tmp_path.rglob(store.TRIALS)) == []
+
+
+def test_one_engine_runs_as_ever(tmp_path: Path) -> None:
+    alone, as_ever = Heard(), Heard()
+    summary = together(tmp_path / "a", [Mate(tmp_path)], heard=alone)
+    expected = run(tmp_path / "b", Fake(tmp_path), MIXED, as_ever)
+    assert alone.calls == as_ever.calls
+    assert [r.key for r in summary.measured] == [r.key for r in expected.measured]
+    assert [r.key for r in summary.measured] == [t.key for t in MIXED], "in the suite's order"

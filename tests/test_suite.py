@@ -677,3 +677,36 @@ def test_bytes_that_are_no_utf8(tmp_path: Path) -> None:
 def test_smoke_asked_for_but_not_written(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match=r"smoke.*expected a \[smoke\] table"):
         loaded(tmp_path, smoke=True)
+
+
+# ---------------------------------------------------------------------------------- the backend
+
+
+def test_the_backend_is_part_of_the_suite_and_of_no_trial(tmp_path: Path) -> None:
+    plain = loaded(tmp_path)
+    with_backend = changed("batch_size = 16", 'batch_size = 16\nbackend = "jax"')
+    on_jax = loaded(tmp_path, with_backend)
+    assert (plain.backend, on_jax.backend) == (None, "jax")
+    assert on_jax.trials == plain.trials
+    assert [t.key for t in on_jax.trials] == [t.key for t in plain.trials]
+    assert "backend" not in type(on_jax.trials[0].execution).model_fields
+
+
+def test_a_smoke_run_may_have_a_backend_of_its_own(tmp_path: Path) -> None:
+    text = GOOD + '[smoke]\nexecution = { backend = "torch" }\n'
+    assert loaded(tmp_path, text).backend is None
+    assert loaded(tmp_path, text, smoke=True).backend == "torch"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ('"theano"', "execution.backend = 'theano': expected one of tensorflow, jax, torch"),
+        ('"tensorflw"', "did you mean tensorflow?"),
+        ("3", "execution.backend = 3: expected one of tensorflow, jax, torch"),
+    ],
+)
+def test_an_unknown_backend(tmp_path: Path, value: str, said: str) -> None:
+    text = changed("batch_size = 16", f"batch_size = 16\nbackend = {value}")
+    with pytest.raises(SuiteError, match=re.escape(said)):
+        loaded(tmp_path, text)

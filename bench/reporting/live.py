@@ -2,16 +2,27 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from bench.records import Progress, Stack, TrialResult, TrialSpec
-from bench.reporting.tables import duration
+from bench.costs import CostResult, Row, Spec
+from bench.records import Progress, Stack
+from bench.reporting.forms import duration
 
 PLAIN_SECONDS = 30.0
-"""On a plain log, at most one line about steps in so many seconds."""
+"""On a plain log, at most one line about a trial's steps in so many seconds."""
+
+
+@dataclass
+class _Shown:
+    """A trial that runs: what its lines begin with, its line on a terminal, when it last spoke."""
+
+    lead: str
+    status: str
+    spoke: float
 
 
 class LiveReport:
@@ -20,17 +31,23 @@ class LiveReport:
     Args:
         console: where to print; a terminal gets a line that refreshes.
         suite: name of the suite.
+        task: what it consists of, in the singular.
         clock: seconds, for tests.
     """
 
     def __init__(
-        self, console: Console, suite: str, clock: Callable[[], float] = time.monotonic
+        self,
+        console: Console,
+        suite: str,
+        task: str = "trial",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._task = task
         self._console, self._suite, self._clock = console, suite, clock
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
-        self._trials = self._settled = self._done = 0
-        self._label = ""
-        self._began = self._spoke = 0.0
+        self._trials = self._settled = self._begun = self._done = 0
+        self._began = 0.0
+        self._running: dict[str, _Shown] = {}
 
     def __enter__(self) -> "LiveReport":
         if self._live:
@@ -46,34 +63,35 @@ class LiveReport:
         """Print the stack and the number of trials."""
         self._trials, self._settled, self._began = trials, settled, self._clock()
         kept = f", {settled} measured before" if settled else ""
-        count = "1 trial" if trials == 1 else f"{trials} trials"
+        count = f"1 {self._task}" if trials == 1 else f"{trials} {self._task}s"
         self._print(f"{self._suite}: {count}{kept} · {stack.id}")
 
-    def trial_begins(self, spec: TrialSpec) -> None:
-        """Note which trial the coming lines are about."""
-        self._label, self._spoke = spec.label, self._clock()
-        self._status(f"{self._suite} {self._position()} {self._label}")
+    def trial_begins(self, spec: Spec) -> None:
+        """Give the trial its number."""
+        self._begun += 1
+        lead = f"[{self._settled + self._begun}/{self._trials}] {spec.label}"
+        self._running[spec.key] = _Shown(lead, f"{self._suite} {lead}", self._clock())
+        self._refresh()
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, spec: Spec, progress: Progress) -> None:
         """Show an epoch when it has ended; in between, the steps."""
-        text = f"{self._position()} {self._label} · {describe(progress)}"
+        shown = self._running[spec.key]
+        text = f"{shown.lead} · {describe(progress)}"
         if progress.epoch_done and not self._live:
             self._print(text)
         elif self._live:
-            self._status(text + self._remaining())
-        elif self._clock() - self._spoke > PLAIN_SECONDS:
-            self._spoke = self._clock()
+            shown.status = text + self._remaining()
+            self._refresh()
+        elif self._clock() - shown.spoke > PLAIN_SECONDS:
+            shown.spoke = self._clock()
             self._print(text)
 
-    def trial_ends(self, result: TrialResult) -> None:
+    def trial_ends(self, result: Row) -> None:
         """Print the trial's outcome in one line."""
-        position = self._position()
+        shown = self._running.pop(result.spec.key)
         self._done += 1
-        self._status("")
-        self._print(f"{position} {result.spec.label} · {outcome(result)}{self._remaining()}")
-
-    def _position(self) -> str:
-        return f"[{self._settled + self._done + 1}/{self._trials}]"
+        self._refresh()
+        self._print(f"{shown.lead} · {outcome(result)}{self._remaining()}")
 
     def _remaining(self) -> str:
         left = self._trials - self._settled - self._done
@@ -82,8 +100,10 @@ class LiveReport:
         per_trial = (self._clock() - self._began) / self._done
         return f" · about {duration(per_trial * left)} left"
 
-    def _status(self, text: str) -> None:
+    def _refresh(self) -> None:
+        """A terminal shows one line for each trial that runs."""
         if self._live:
+            text = "\n".join(shown.status for shown in self._running.values())
             self._live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
 
     def _print(self, text: str) -> None:
@@ -104,10 +124,13 @@ def describe(progress: Progress) -> str:
     return f"{where}: {progress.step}/{progress.steps}" if progress.steps else where
 
 
-def outcome(result: TrialResult) -> str:
-    """One line: test accuracy, guards and time, or why there is none."""
+def outcome(result: Row) -> str:
+    """One line: test accuracy and guards, or images/s; and time; or why there is none."""
     if result.status != "ok":
         return f"{result.status}: {result.reason}"
+    if isinstance(result, CostResult):
+        rate = f"{result.device.median:.3g} images/s · " if result.device else ""
+        return f"{rate}{duration(result.seconds)}"
     failed = result.failed_guards
     guards = "GUARDS FAILED: " + ", ".join(failed) if failed else "guards pass"
     accuracy = 100 * (result.test_accuracy or 0.0)

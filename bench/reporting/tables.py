@@ -1,15 +1,14 @@
 """The table of a results folder, for a terminal, a document or a spreadsheet."""
 
-import csv
-import io
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tabulate import tabulate
-
+from bench.analysis.speeds import Speeds
 from bench.analysis.summary import Group, Spread, summarise
+from bench.costs import CostResult
 from bench.records import Phase, TrialResult
+from bench.reporting.forms import Cell, count, duration, kept, printed, with_notes
 
 
 @dataclass(frozen=True)
@@ -17,7 +16,7 @@ class Column:
     """One column: its heading, and its cell for a group."""
 
     title: str
-    cell: Callable[[Group], str | float | int | None]
+    cell: Callable[[Group], Cell]
 
 
 def percent(spread: Spread | None) -> str:
@@ -28,31 +27,18 @@ def percent(spread: Spread | None) -> str:
     return mean if spread.deviation is None else f"{mean} ± {100 * spread.deviation:.1f}"
 
 
-def count(number: float | None) -> str:
-    """``1,281``, ``1.86 M``: a number of parameters."""
-    if number is None:
-        return "–"
-    return f"{number / 1e6:.2f} M" if number >= 1e6 else f"{number:,.0f}"
-
-
-def duration(seconds: float | None) -> str:
-    """``12 s``, ``3 min 20 s``, ``2 h 05 min``."""
-    if seconds is None:
-        return "–"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 1:
-        return f"{rest} s"
-    hours, left = divmod(minutes, 60)
-    return f"{minutes} min {rest:02d} s" if hours < 1 else f"{hours} h {left:02d} min"
-
-
 def _mean(spread: Spread | None) -> float | None:
     return spread.mean if spread else None
 
 
-def _speed(group: Group) -> str:
-    speeds = [_mean(group.phase(n, lambda p: p.images_per_second)) for n in (1, 2)]
-    return " / ".join("–" if s is None else f"{s:.0f}" for s in speeds)
+def _speed(group: Group, speeds: Speeds) -> str:
+    """Of both phases: measured apart where that was done, else of the trials' own steps."""
+    found = [
+        speeds.of(group.spec, group.stack, n)
+        or _mean(group.phase(n, lambda p: p.images_per_second))
+        for n in (1, 2)
+    ]
+    return " / ".join("–" if s is None else f"{s:.0f}" for s in found)
 
 
 def _trainable(group: Group) -> str:
@@ -135,19 +121,21 @@ WHERE_DIFFERENT = (
 )
 """The same, shown only where the lines of a table differ in it."""
 
-MEASURED = (
-    Column("seeds", seeds),
-    Column("val % phase 1", lambda g: percent(g.phase(1, lambda p: p.val_accuracy))),
-    Column("val % phase 2", lambda g: percent(g.phase(2, lambda p: p.val_accuracy))),
-    Column("test %", lambda g: percent(g.spread(lambda r: r.test_accuracy))),
-    Column("trainable phase 1 / 2", _trainable),
-    Column("parameters", lambda g: count(_mean(g.spread(lambda r: r.total_parameters)))),
-    Column("train img/s 1 / 2", _speed),
-    Column("time", lambda g: duration(_mean(g.spread(lambda r: r.seconds)))),
-    Column("status", lambda g: g.status),
-    Column("guards", lambda g: g.guards),
-)
-"""For people: what came out. Time is wall time per trial, mean over seeds."""
+
+def measured(speeds: Speeds) -> tuple[Column, ...]:
+    """For people: what came out. Time is wall time per trial, mean over seeds."""
+    return (
+        Column("seeds", seeds),
+        Column("val % phase 1", lambda g: percent(g.phase(1, lambda p: p.val_accuracy))),
+        Column("val % phase 2", lambda g: percent(g.phase(2, lambda p: p.val_accuracy))),
+        Column("test %", lambda g: percent(g.spread(lambda r: r.test_accuracy))),
+        Column("trainable phase 1 / 2", _trainable),
+        Column("parameters", lambda g: count(_mean(g.spread(lambda r: r.total_parameters)))),
+        Column("train img/s 1 / 2", lambda g: _speed(g, speeds)),
+        Column("time", lambda g: duration(_mean(g.spread(lambda r: r.seconds)))),
+        Column("status", lambda g: g.status),
+        Column("guards", lambda g: g.guards),
+    )
 
 
 def _spread_columns(title: str, of: Callable[[Group], Spread | None]) -> list[Column]:
@@ -202,31 +190,29 @@ TIDY = (
 """For programs: plain numbers, accuracies from 0 to 1. ``trial`` is the key of the lowest seed;
 means and deviations are over the ``finished`` seeds."""
 
-FORMATS: Mapping[str, str] = {
-    "console": "simple",
-    "markdown": "github",
-    "csv": "csv",
-    "latex": "latex_booktabs",
-}
+
+def _measured_apart(speeds: Speeds) -> tuple[Column, ...]:
+    return (
+        Column("phase1_stock_images_per_second", lambda g: speeds.of(g.spec, g.stack, 1)),
+        Column("phase2_stock_images_per_second", lambda g: speeds.of(g.spec, g.stack, 2)),
+    )
 
 
-def render(rows: Sequence[TrialResult], form: str) -> str:
+def render(rows: Sequence[TrialResult], form: str, costs: Sequence[CostResult] = ()) -> str:
     """The table of these rows.
 
     Args:
         rows: of one or several stacks.
-        form: a key of `FORMATS`.
+        form: a key of `bench.reporting.forms.FORMATS`.
+        costs: measured apart; they fill the columns of throughput.
     """
-    groups = summarise(rows)
+    groups, speeds = summarise(rows), Speeds(costs)
     if form == "csv":
-        return _csv(groups)
-    columns = [*_identity(groups), *MEASURED]
-    cells = [["–" if (cell := c.cell(g)) is None else str(cell) for c in columns] for g in groups]
-    titles = [c.title for c in columns]
-    if form == "markdown":
-        cells = [[cell.replace("|", "\\|") for cell in line] for line in cells]
-    table = tabulate(cells, headers=titles, tablefmt=FORMATS[form], disable_numparse=True)
-    return _latex_symbols(table) if form == "latex" else table
+        columns = [*TIDY, *(_measured_apart(speeds) if costs else ())]
+    else:
+        columns = [*_identity(groups), *measured(speeds)]
+    cells = [[c.cell(g) for c in columns] for g in groups]
+    return printed([c.title for c in columns], cells, form)
 
 
 def _identity(groups: Sequence[Group]) -> list[Column]:
@@ -239,24 +225,15 @@ def _identity(groups: Sequence[Group]) -> list[Column]:
     return columns
 
 
-def _latex_symbols(table: str) -> str:
-    """What LaTeX does not print by itself (tabulate has escaped the rest)."""
-    for symbol, command in {"±": r"$\pm$", "→": r"$\to$", "–": "--"}.items():
-        table = table.replace(symbol, command)
-    return table
-
-
-NOTES_KEPT = 30
 WAIT_SHARE, WAIT_SECONDS = 0.1, 10.0
 """A phase that waits for input in a larger share, and is no shorter, is worth a note."""
 
 
 def notes(rows: Sequence[TrialResult]) -> list[str]:
     """What a reader must know about these numbers: doubts, caveats, failures, guards."""
-    found = [*_sampling(rows), *_sharing(rows), *_failures(rows), *_waiting(rows), *_caveats(rows)]
-    kept = list(dict.fromkeys(found))
-    more = len(kept) - NOTES_KEPT
-    return kept if more <= 0 else [*kept[:NOTES_KEPT], f"and {more} more notes"]
+    return kept(
+        [*_sampling(rows), *_sharing(rows), *_failures(rows), *_waiting(rows), *_caveats(rows)]
+    )
 
 
 def _caveats(rows: Sequence[TrialResult]) -> Iterator[str]:
@@ -322,25 +299,8 @@ def _failures(rows: Sequence[TrialResult]) -> Iterator[str]:
                 yield f"{row.spec.label}: guard {guard.name} failed: {guard.evidence}"
 
 
-NOTE_STARTS: Mapping[str, str] = {"console": "  ", "markdown": "* ", "latex": "% "}
-
-
-def document(rows: Sequence[TrialResult], form: str = "markdown") -> str:
-    """What ``bench show`` prints: the table, and below it `notes`, one a line.
-
-    In LaTeX notes are comments. CSV holds the table alone: a program reads it.
-    """
-    table = render(rows, form)
-    if form not in NOTE_STARTS or not (found := notes(rows)):
-        return table
-    lines = (NOTE_STARTS[form] + " ".join(note.split()) for note in found)
-    return table + "\n\n" + "\n".join(lines)
-
-
-def _csv(groups: Sequence[Group]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([c.title for c in TIDY])
-    for group in groups:
-        writer.writerow([c.cell(group) for c in TIDY])
-    return text.getvalue().rstrip("\n")
+def document(
+    rows: Sequence[TrialResult], form: str = "markdown", costs: Sequence[CostResult] = ()
+) -> str:
+    """What ``bench show`` prints of trials: the table, and below it `notes`."""
+    return with_notes(render(rows, form, costs), notes(rows), form)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO
@@ -18,8 +18,10 @@ from typing import IO
 import psutil
 from pydantic import ValidationError
 
+from bench.costs import CostResult, CostSpec, Row, Spec
 from bench.errors import WorkerError
-from bench.records import Environment, Progress, Stack, Status, TrialResult, TrialSpec
+from bench.records import Environment, Progress, Stack, Status, TrialResult
+from bench.running import backends, devices
 from bench.running.messages import REPLY, Finished, Ready, Reply, Running, Setup, Task
 
 START_SECONDS = 300.0
@@ -67,29 +69,48 @@ class Worker:
         setup: how it runs its trials.
         command: what to start; tests start something that misbehaves.
 
+    Attributes:
+        stack, environment: known once it is ready.
+
     Raises:
-        WorkerError: it did not start.
+        WorkerError: the process could not be started.
     """
+
+    stack: Stack
+    environment: Environment
 
     def __init__(self, setup: Setup, command: tuple[str, ...] = COMMAND) -> None:
         self._replies: queue.Queue[Reply | None] = queue.Queue()
-        self._killed = False
+        self._killed, self._killing = False, threading.Lock()
         with contextlib.ExitStack() as on_failure:
             try:
                 self._log: IO[bytes] = on_failure.enter_context(tempfile.TemporaryFile())
-                self._process = _started(command, self._log)
+                self._process = _started(command, self._log, _environ(setup))
             except OSError as error:
                 raise WorkerError(f"a worker process could not start: {error}") from error
             self._listener = threading.Thread(target=self._listen, daemon=True)
             self._listener.start()
-            on_failure.callback(self.stop)  # Ctrl-C may come while we wait
+            on_failure.callback(self.stop)
             self._send(setup.model_dump_json())
-            ready = self._next(time.monotonic() + START_SECONDS)
-            if not isinstance(ready, Ready):
-                raise WorkerError(f"a worker process could not start: {_said(ready)}")
             on_failure.pop_all()
-        self.stack: Stack = ready.stack
-        self.environment: Environment = ready.environment
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Wait until it is ready; where it never is, or we are interrupted, it is gone.
+
+        Args:
+            seconds: how long; None for `START_SECONDS`.
+
+        Raises:
+            WorkerError: it did not start.
+        """
+        seconds = START_SECONDS if seconds is None else seconds
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(self.stop)
+            ready = self._next(time.monotonic() + seconds)
+            if not isinstance(ready, Ready):
+                raise WorkerError(f"a worker process could not start: {_said(ready, seconds)}")
+            on_failure.pop_all()
+        self.stack, self.environment = ready.stack, ready.environment
 
     @property
     def pid(self) -> int:
@@ -111,7 +132,7 @@ class Worker:
             return 0
 
     def run(
-        self, spec: TrialSpec, seconds: float | None, report: Callable[[Progress], None]
+        self, spec: Spec, seconds: float | None, report: Callable[[Progress], None]
     ) -> Finished | Ended:
         """Run one trial. After an `Ended` this worker is gone.
 
@@ -130,23 +151,28 @@ class Worker:
                 return reply
 
     def stop(self) -> None:
-        """Kill the process and whatever it started, if it still runs, and wait for its end."""
+        """Kill the process and whatever it started, if it still runs, and wait for its end.
+
+        Another thread that waits for a reply meanwhile gets an `Ended`.
+        """
         self._kill()
         self._log.close()
 
     def _kill(self) -> None:
-        if self._killed:
-            return  # its number may be another process's by now
-        self._killed = True
-        with contextlib.suppress(OSError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()  # type: ignore[union-attr]
-        self._process.wait()
-        self._listener.join(LOOK_SECONDS)  # a process that left the group may hold the channel
+        with self._killing:
+            if self._killed:
+                return  # its number may be another process's by now
+            self._killed = True
+            with contextlib.suppress(OSError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()  # type: ignore[union-attr]
+            self._process.wait()
+            self._listener.join(LOOK_SECONDS)  # a process that left the group may hold the channel
 
     def _send(self, line: str) -> None:
-        with contextlib.suppress(OSError):  # a worker that died is found when we listen to it
+        # A worker that died, or was stopped (ValueError), is found when we listen to it.
+        with contextlib.suppress(OSError, ValueError):
             self._process.stdin.write(line + "\n")  # type: ignore[union-attr]
             self._process.stdin.flush()  # type: ignore[union-attr]
 
@@ -182,18 +208,33 @@ class Worker:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=10)
         self._kill()
-        self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        lines: list[str] = []
+        with contextlib.suppress(ValueError):  # closed: another thread has stopped us
+            self._log.seek(0)
+            lines = self._log.read().decode(errors="replace").strip().splitlines()
         self._log.close()
         return Ended(self._process.returncode, timed_out, " | ".join(lines[-LOG_LINES:]))
 
 
-def _started(command: tuple[str, ...], log: IO[bytes]) -> "subprocess.Popen[str]":
+def _environ(setup: Setup) -> dict[str, str]:
+    """What a worker's process is started with: frameworks read it when they are imported."""
+    environ = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | dict(os.environ)
+    if setup.backend is not None:
+        environ[backends.VARIABLE] = setup.backend
+    if setup.gpu is not None:
+        environ[devices.VARIABLE] = setup.gpu
+    return environ
+
+
+def _started(
+    command: tuple[str, ...], log: IO[bytes], environ: Mapping[str, str]
+) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
+        env=environ,
         text=True,
         encoding="utf-8",
         errors="replace",
@@ -201,12 +242,12 @@ def _started(command: tuple[str, ...], log: IO[bytes]) -> "subprocess.Popen[str]
     )
 
 
-def _said(instead: Reply | Ended) -> str:
+def _said(instead: Reply | Ended, seconds: float) -> str:
     """What a worker did instead of saying that it is ready."""
     if not isinstance(instead, Ended):
         return f"its first word was {instead.kind!r}"
     if instead.timed_out:
-        return f"not ready after {START_SECONDS:.0f} s. {instead.last_words}".strip()
+        return f"not ready after {seconds:.0f} s. {instead.last_words}".strip()
     return instead.explained()[1]
 
 
@@ -214,14 +255,16 @@ class LocalEngine:
     """Runs trials one at a time on this machine, in a worker process per backbone.
 
     A worker ends with its backbone (device memory comes back only when a process ends), after a
-    trial that failed (what it left behind is not to be trusted), and when it has grown large. The
-    first worker starts at once: where not even that works, nothing would. A later one that does
-    not start fails its trial.
+    trial that failed (what it left behind is not to be trusted), when it has grown large, and after
+    each measurement of cost: nothing that ran before may warm, fill or fragment what is measured.
+    The first worker starts at once: where not even that works, nothing would. A later
+    one that does not start fails its trial.
 
     Args:
         setup: how workers run their trials.
         trial_seconds: time limit of a trial.
         command: what to start as a worker.
+        wait: until the first worker is ready; else the caller calls `wait`, before anything else.
 
     Raises:
         WorkerError: the first worker did not start.
@@ -232,42 +275,64 @@ class LocalEngine:
         setup: Setup,
         trial_seconds: float | None = None,
         command: tuple[str, ...] = COMMAND,
+        wait: bool = True,
     ) -> None:
         self._setup, self._seconds, self._command = setup, trial_seconds, command
         self._worker: Worker | None = Worker(setup, command)
-        self._group: str | None = None
+        self._group: tuple[type[Spec], str] | None = None
+        if wait:
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait for the first worker, and take over its stack.
+
+        Raises:
+            WorkerError: it did not start.
+        """
+        assert self._worker is not None
+        self._worker.wait()
         self.stack, self.environment = self._worker.stack, self._worker.environment
 
-    def execute(self, spec: TrialSpec, report: Callable[[Progress], None]) -> Finished:
+    def execute(self, spec: Spec, report: Callable[[Progress], None]) -> Finished:
         """Run one trial; whatever happens to the worker becomes the trial's status."""
         began, started_at = time.monotonic(), datetime.now(UTC)
-        if self._group not in (None, spec.backbone.name):
+        group = type(spec), spec.backbone.name
+        if self._group not in (None, group):
             self.close()
-        self._group = spec.backbone.name
+        self._group = group
         try:
-            answer = self._ready_worker().run(spec, self._seconds, report)
+            worker = self._ready_worker()
+            answer = worker.run(spec, self._seconds, report)
         except WorkerError as error:
             status: Status = "failed"
             reason = str(error)
         else:
             if isinstance(answer, Finished):
-                failed = answer.result.status in ("failed", "out_of_memory")
-                if failed or self._worker is None or self._worker.memory > RETIRE_BYTES:
+                if self._is_spent(worker, answer.result):
                     self.close()
                 return answer
             self._worker = None
             status, reason = answer.explained()
-        result = TrialResult(
-            key=spec.key,
-            spec=spec,
-            stack=self.stack,
-            environment=self.environment,
-            status=status,
-            reason=reason,
-            started_at=started_at.isoformat(timespec="seconds"),
-            seconds=time.monotonic() - began,
+        result: Row = (CostResult if isinstance(spec, CostSpec) else TrialResult).model_validate(
+            {
+                "key": spec.key,
+                "spec": spec,
+                "stack": self.stack,
+                "environment": self.environment,
+                "status": status,
+                "reason": reason,
+                "started_at": started_at.isoformat(timespec="seconds"),
+                "seconds": time.monotonic() - began,
+            }
         )
         return Finished(result=result)
+
+    def _is_spent(self, worker: Worker, result: Row) -> bool:
+        """Whether a worker that ran to the end should not run another task."""
+        if isinstance(result, CostResult):
+            return True  # frameworks keep memory they once had, and the next one is measured, too
+        failed = result.status in ("failed", "out_of_memory")
+        return failed or worker.memory > RETIRE_BYTES
 
     def _ready_worker(self) -> Worker:
         """The worker, or a new one on the same stack.
@@ -278,17 +343,18 @@ class LocalEngine:
         if self._worker is not None and not self._worker.alive:
             self.close()  # it died between two trials, which costs neither
         if self._worker is None:
-            worker = Worker(self._setup, self._command)
+            self._worker = worker = Worker(self._setup, self._command)
+            worker.wait()  # kept already, so that another thread's `close` ends it meanwhile
             if worker.stack != self.stack:
-                worker.stop()
+                self.close()
                 raise WorkerError(
                     f"a new worker came up as {worker.stack.id}, but this run is {self.stack.id}"
                 )
-            self._worker = worker
+            return worker
         return self._worker
 
     def close(self) -> None:
-        """End the worker."""
-        if self._worker is not None:
-            self._worker.stop()
-            self._worker = None
+        """End the worker, on whatever thread; a trial that it runs ends as if it had crashed."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.stop()

@@ -8,7 +8,6 @@ is not may turn out to be there after all.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from bench.data.images import Images, of_entry
 from bench.data.sources import find_source
 from bench.errors import BenchError
 from bench.records import Data, Dataset, SplitName, Stack, TrialResult
-from bench.running import store
+from bench.running import backends, store
 from bench.settings import Settings
 from bench.steps import Ground, HeadStep, View
 
@@ -50,13 +49,16 @@ class Boundary:
     numbers: int = 0
 
 
-def frameworks() -> str | None:
+def frameworks(backend: str | None = None) -> str | None:
     """How the id of every stack here begins: ``tensorflow-2.21.0_keras-3.15.1_``.
 
     None where they are not installed.
+
+    Args:
+        backend: the suite's; None for what the environment says.
     """
-    backend = _backend()
     try:
+        backend = backends.chosen(backend)
         stack = Stack(
             backend=backend,
             backend_version=metadata.version(backend),
@@ -64,19 +66,9 @@ def frameworks() -> str | None:
             device="",
             precision="",
         )
-    except metadata.PackageNotFoundError:
+    except (metadata.PackageNotFoundError, BenchError):
         return None
     return stack.id.removesuffix("_")
-
-
-def _backend() -> str:
-    """As Keras chooses it: the environment, then its file, then TensorFlow."""
-    if backend := os.environ.get("KERAS_BACKEND"):
-        return backend
-    folder = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
-    with suppress(OSError, ValueError, AttributeError):
-        return str(json.loads((folder / "keras.json").read_bytes()).get("backend", "tensorflow"))
-    return "tensorflow"
 
 
 class Known:
@@ -86,6 +78,7 @@ class Known:
         settings: where the cache lies.
         base: of the suite file; relative folders of pictures start there.
         results: the suite's results folder; None to look at no rows.
+        backend: the suite's; None for what the environment says.
 
     Attributes:
         measured: settled rows under the installed framework versions, by trial key.
@@ -95,9 +88,15 @@ class Known:
         CacheError: the cache cannot be read.
     """
 
-    def __init__(self, settings: Settings, base: Path, results: Path | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        base: Path,
+        results: Path | None = None,
+        backend: str | None = None,
+    ) -> None:
         self._settings, self._base = settings, base
-        self._begins = frameworks()
+        self._begins = frameworks(backend)
         self.measured = _measured(results, self._begins)
         self._work: set[str] = set()
         self._boundaries: dict[str, dict[str, Boundary]] = {}

@@ -9,9 +9,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter
 
-from bench.records import Environment, Execution, Progress, Record, Stack, TrialResult, TrialSpec
+from bench.costs import Row, Spec
+from bench.records import Environment, Execution, Progress, Record, Stack, TrialSpec
 from bench.settings import Settings
 from bench.suite import Suite
+from bench.suite_file import Backend
 
 
 class Setup(Record):
@@ -26,6 +28,10 @@ class Setup(Record):
         trials: the suite's, with which a trial may share work.
         literal: share nothing.
         activations_gib: room for what trials on one ground share.
+        timed_seconds: how long a measurement of cost times each kind of step.
+        backend: what Keras computes with; None for what the environment says.
+        gpu: the one that the worker sees, as CUDA_VISIBLE_DEVICES names it; None for what the
+            environment says.
     """
 
     settings: Settings
@@ -35,6 +41,9 @@ class Setup(Record):
     trials: tuple[TrialSpec, ...] = ()
     literal: bool = False
     activations_gib: float = 8.0
+    timed_seconds: float = Field(10.0, gt=0)
+    backend: Backend | None = None
+    gpu: str | None = None
 
     @classmethod
     def of(cls, suite: Suite, settings: Settings, scratch: Path, *, literal: bool = False) -> Self:
@@ -54,13 +63,14 @@ class Setup(Record):
             trials=suite.trials,
             literal=literal,
             activations_gib=suite.activations_gib,
+            backend=suite.backend,
         )
 
 
 class Task(Record):
-    """Run this trial."""
+    """Run this trial, or measure this cost."""
 
-    spec: TrialSpec
+    spec: Spec
 
 
 class Ready(Record):
@@ -72,17 +82,17 @@ class Ready(Record):
 
 
 class Running(Record):
-    """The trial goes on."""
+    """The task goes on."""
 
     kind: Literal["running"] = "running"
     progress: Progress
 
 
 class Finished(Record):
-    """The trial has ended; ``predictions`` is a file in the scratch folder, if there are any."""
+    """The task has ended; ``predictions`` is a file in the scratch folder, if there are any."""
 
     kind: Literal["finished"] = "finished"
-    result: TrialResult
+    result: Row
     predictions: Path | None = None
 
 

@@ -9,18 +9,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import chain
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from bench import cache, steps
+from bench.costs import CostSpec
 from bench.data import datasets
 from bench.errors import BenchError, DatasetError
 from bench.records import Dataset, SplitName, TrialSpec
+from bench.running import backends
 from bench.running.known import Known
 from bench.running.room import Features, Frontier, Room, room_on
 from bench.settings import Settings
 from bench.steps import Ground, HeadStep, View, pooled_name
 from bench.suite import Suite
 from bench.zoo import freezing, weights
+
+_Task = TypeVar("_Task", TrialSpec, CostSpec)
 
 Kind = Literal["images", "activations", "heads", "fine-tuning", "evaluation"]
 KINDS: tuple[Kind, ...] = ("images", "activations", "heads", "fine-tuning", "evaluation")
@@ -139,7 +143,7 @@ def of(
         StoreError: the rows were written by a newer Bench.
         CacheError: the cache cannot be read.
     """
-    known = Known(settings, suite.folder, results)
+    known = Known(settings, suite.folder, results, suite.backend)
     every = [_Trial(t.key, _resolved(t, known)) for t in suite.trials]
     pending = [t for t in every if t.key not in known.measured]
     shared: dict[Ground, list[_Trial]] = {}
@@ -277,8 +281,8 @@ def _json(ground: Ground) -> dict[str, object]:
 # ------------------------------------------------------------------- choosing and what is missing
 
 
-def select(trials: Sequence[TrialSpec], words: Sequence[str]) -> tuple[TrialSpec, ...]:
-    """The trials whose label holds every one of the words, whatever their case.
+def select(trials: Sequence[_Task], words: Sequence[str]) -> tuple[_Task, ...]:
+    """The trials, or measurements, whose label holds every one of the words, whatever their case.
 
     Raises:
         BenchError: no trial does.
@@ -286,15 +290,16 @@ def select(trials: Sequence[TrialSpec], words: Sequence[str]) -> tuple[TrialSpec
     chosen = tuple(t for t in trials if all(w.lower() in t.label.lower() for w in words))
     if not chosen:
         raise BenchError(
-            f"--only {' '.join(words)!r}: no trial of this suite matches; "
+            f"--only {' '.join(words)!r}: nothing of this suite matches; "
             f"one of them is {trials[0].label!r}"
         )
     return chosen
 
 
 def problems(suite: Suite, settings: Settings) -> list[str]:
-    """Files that the suite names and that are not there: known before anything runs."""
-    found: dict[str, None] = {}
+    """What is known to be missing before anything runs: the backend, files that the suite names."""
+    missing = backends.problem(suite.backend)
+    found = {missing: None} if missing else {}
     for trial in suite.trials:
         try:
             weights.locate(trial.backbone, settings, suite.folder)

@@ -1,15 +1,24 @@
-"""The runner: a suite's trials, one after another, each a row before the next begins.
+"""The runner: a suite's tasks (trials, or measurements of cost), each a row as it ends.
 
-It knows nothing of Keras: an `Engine` executes a trial and hands back a row.
+It knows nothing of Keras: an `Engine` executes a task and hands back a row. Several engines work
+side by side, each on a thread; store and listener hear of it all from the thread that called.
 """
 
-from collections.abc import Callable, Sequence
+import queue
+import threading
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import NamedTuple, Protocol
 
-from bench.records import Progress, Stack, TrialResult, TrialSpec
+from bench.costs import CostSpec, Row, Spec
+from bench.records import Progress, Stack
 from bench.running.messages import Finished
 from bench.running.store import Store
+from bench.steps import ground_of
+
+END_SECONDS = 0.1
+"""How often to look whether engines that were told to end have done so."""
 
 
 class Engine(Protocol):
@@ -17,8 +26,11 @@ class Engine(Protocol):
 
     stack: Stack
 
-    def execute(self, spec: TrialSpec, report: Callable[[Progress], None]) -> Finished:
+    def execute(self, spec: Spec, report: Callable[[Progress], None]) -> Finished:
         """Run one trial; whatever goes wrong in it becomes its status."""
+
+    def close(self) -> None:
+        """Let go of what trials left; one that runs on another thread ends at once."""
 
 
 class Listener(Protocol):
@@ -27,13 +39,13 @@ class Listener(Protocol):
     def begins(self, stack: Stack, trials: int, settled: int) -> None:
         """The suite starts: so many trials, of which so many were measured before."""
 
-    def trial_begins(self, spec: TrialSpec) -> None:
+    def trial_begins(self, spec: Spec) -> None:
         """A trial starts."""
 
-    def progress(self, progress: Progress) -> None:
-        """The trial goes on."""
+    def progress(self, spec: Spec, progress: Progress) -> None:
+        """A trial goes on."""
 
-    def trial_ends(self, result: TrialResult) -> None:
+    def trial_ends(self, result: Row) -> None:
         """A trial has ended and is on disk."""
 
 
@@ -42,12 +54,12 @@ class Summary:
     """How a run ended.
 
     Attributes:
-        measured: rows of this run, in order.
+        measured: rows of this run, in the order they ended.
         settled: rows of earlier runs that were kept.
     """
 
-    measured: tuple[TrialResult, ...]
-    settled: tuple[TrialResult, ...]
+    measured: tuple[Row, ...]
+    settled: tuple[Row, ...]
 
     @property
     def all_ok(self) -> bool:
@@ -55,7 +67,7 @@ class Summary:
         return all(r.status == "ok" for r in (*self.measured, *self.settled))
 
 
-def run(trials: Sequence[TrialSpec], store: Store, engine: Engine, listener: Listener) -> Summary:
+def run(trials: Sequence[Spec], store: Store, engine: Engine, listener: Listener) -> Summary:
     """Measure every trial that the store does not hold under this stack.
 
     Args:
@@ -64,16 +76,137 @@ def run(trials: Sequence[TrialSpec], store: Store, engine: Engine, listener: Lis
         engine: executes them.
         listener: told how it goes.
     """
-    known = store.settled(engine.stack)
-    settled = tuple(known[t.key] for t in trials if t.key in known)
+    settled, pending = _sorted_out(trials, store, engine.stack)
     listener.begins(engine.stack, len(trials), len(settled))
     measured = []
-    for spec in trials:
-        if spec.key in known:
-            continue
+    for spec in pending:
         listener.trial_begins(spec)
-        finished = engine.execute(spec, listener.progress)
+        finished = engine.execute(spec, partial(listener.progress, spec))
         row = store.append(finished.result, finished.predictions)
         measured.append(row)
         listener.trial_ends(row)
     return Summary(tuple(measured), settled)
+
+
+def run_side_by_side(
+    trials: Sequence[Spec], store: Store, engines: Sequence[Engine], listener: Listener
+) -> Summary:
+    """The same on several engines at once; on a single one it is `run`.
+
+    Trials that can share work go to one engine, as a group: nobody else gets one of them meanwhile.
+
+    Args:
+        trials: groups of them are handed out in this order.
+        store: held for writing; only the calling thread writes to it.
+        engines: on one stack. All are closed at the end, however it comes.
+        listener: called by the calling thread only.
+    """
+    if len(engines) == 1:
+        return run(trials, store, engines[0], listener)
+    stack = engines[0].stack
+    settled, pending = _sorted_out(trials, store, stack)
+    listener.begins(stack, len(trials), len(settled))
+    measured = []
+    with _Team(engines, groups(pending)) as team:
+        for spec, said in team.told():
+            if said is None:
+                listener.trial_begins(spec)
+            elif isinstance(said, Progress):
+                listener.progress(spec, said)
+            else:
+                row = store.append(said.result, said.predictions)
+                measured.append(row)
+                listener.trial_ends(row)
+    return Summary(tuple(measured), settled)
+
+
+def groups(trials: Sequence[Spec]) -> list[list[Spec]]:
+    """Trials by the ground they stand on, measurements by backbone; in order of their first."""
+    found: dict[Hashable, list[Spec]] = {}
+    for spec in trials:
+        alike = spec.backbone.name if isinstance(spec, CostSpec) else ground_of(spec)
+        found.setdefault(alike, []).append(spec)
+    return list(found.values())
+
+
+def _sorted_out(
+    trials: Sequence[Spec], store: Store, stack: Stack
+) -> tuple[tuple[Row, ...], list[Spec]]:
+    """Rows that the store holds already, and trials to measure."""
+    known = store.settled(stack)
+    settled = tuple(known[t.key] for t in trials if t.key in known)
+    return settled, [t for t in trials if t.key not in known]
+
+
+class _Told(NamedTuple):
+    """What a thread says of a trial: that it begins (None), goes on, or has finished."""
+
+    spec: Spec
+    said: Progress | Finished | None
+
+
+class _Team:
+    """Engines at work, each on a thread of its own. Use it as a context manager.
+
+    Args:
+        engines: that work.
+        groups: of trials; whoever is free takes the next one, whole.
+    """
+
+    def __init__(self, engines: Sequence[Engine], groups: Sequence[Sequence[Spec]]) -> None:
+        self._engines = engines
+        self._groups = iter(groups)
+        self._taking, self._ending = threading.Lock(), threading.Event()
+        self._told: queue.Queue[_Told | BaseException | None] = queue.Queue()
+        self._threads = [
+            threading.Thread(target=self._work, args=(engine,), daemon=True) for engine in engines
+        ]
+
+    def __enter__(self) -> "_Team":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End what still runs. An engine may be about to start something: tell it until it ends."""
+        self._ending.set()
+        while any(thread.is_alive() for thread in self._threads):
+            for engine in self._engines:
+                engine.close()
+            for thread in self._threads:
+                thread.join(END_SECONDS)
+
+    def told(self) -> Iterator[_Told]:
+        """What the threads say, until all have ended; what an engine raised is raised here."""
+        left = len(self._threads)
+        while left:
+            said = self._told.get()
+            if isinstance(said, BaseException):
+                raise said
+            if said is None:
+                left -= 1
+            else:
+                yield said
+
+    def _work(self, engine: Engine) -> None:
+        try:
+            while group := self._next_group():
+                for spec in group:
+                    self._execute(spec, engine)
+            engine.close()  # others may go on for hours: it must not hold memory meanwhile
+        except BaseException as error:
+            self._told.put(error)
+        else:
+            self._told.put(None)
+
+    def _next_group(self) -> Sequence[Spec] | None:
+        with self._taking:
+            return next(self._groups, None)
+
+    def _execute(self, spec: Spec, engine: Engine) -> None:
+        if self._ending.is_set():
+            return
+        self._told.put(_Told(spec, None))
+        finished = engine.execute(spec, lambda progress: self._told.put(_Told(spec, progress)))
+        if not self._ending.is_set():  # else it is our own doing that it has ended
+            self._told.put(_Told(spec, finished))

@@ -1,7 +1,8 @@
-"""The store: every trial a row, written once, never changed.
+"""The store: every trial and every measurement a row, written once, never changed.
 
     results/<suite>/<stack>/trials.jsonl           one JSON object a line, in the order measured
     results/<suite>/<stack>/predictions/<key>.npz  what the trial predicted for each test picture
+    results/<suite>/<stack>/costs.jsonl            the same for measurements of cost
 
 A row is flushed to disk before the next trial starts. A line torn by a power cut or a kill is left
 out and reported. Of several rows with one key and stack, the last counts.
@@ -20,11 +21,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from bench.costs import CostResult, Row
 from bench.errors import StoreError, StoreLockedError
 from bench.records import Stack, TrialResult
 
 FORMAT = 1
-TRIALS = "trials.jsonl"
+TRIALS, COSTS = "trials.jsonl", "costs.jsonl"
+KINDS: Mapping[str, type[TrialResult] | type[CostResult]] = {TRIALS: TrialResult, COSTS: CostResult}
 PREDICTIONS = "predictions"
 LOCK = ".running.lock"
 SCRATCH = "tmp-"
@@ -37,34 +40,41 @@ class Contents:
     """What a results folder holds.
 
     Attributes:
-        rows: the last row of each (stack, key), in the order first measured.
+        rows: the last row of each trial's (stack, key), in the order first measured.
+        costs: the same for measurements.
         problems: lines that could not be read, each by file and number.
     """
 
     rows: tuple[TrialResult, ...]
+    costs: tuple[CostResult, ...] = ()
     problems: tuple[str, ...] = ()
 
 
 def read(folder: Path) -> Contents:
-    """Read every ``trials.jsonl`` at or below a folder.
+    """Read every ``trials.jsonl`` and ``costs.jsonl`` at or below a folder.
 
     Raises:
         StoreError: there is none, or one was written by a newer Bench.
     """
     if not folder.is_dir():
         raise StoreError(f"{folder}: expected a results folder; nothing is there")
-    files = sorted(folder.rglob(TRIALS))
+    files = sorted(f for name in KINDS for f in folder.rglob(name))
     if not files:
-        raise StoreError(f"{folder}: expected a results folder, but no {TRIALS} lies in it")
-    rows: dict[tuple[str, str], TrialResult] = {}
+        names = " or ".join(KINDS)
+        raise StoreError(f"{folder}: expected a results folder, but no {names} lies in it")
+    rows: dict[tuple[str, str], Row] = {}
     problems: list[str] = []
     for file in files:
         for row in _rows(file, problems):
             rows[row.stack.id, row.key] = row
-    return Contents(tuple(rows.values()), tuple(problems))
+    return Contents(
+        rows=tuple(r for r in rows.values() if isinstance(r, TrialResult)),
+        costs=tuple(r for r in rows.values() if isinstance(r, CostResult)),
+        problems=tuple(problems),
+    )
 
 
-def _rows(file: Path, problems: list[str]) -> Iterator[TrialResult]:
+def _rows(file: Path, problems: list[str]) -> Iterator[Row]:
     try:
         lines = file.read_bytes().split(b"\n")
     except OSError as error:
@@ -73,14 +83,14 @@ def _rows(file: Path, problems: list[str]) -> Iterator[TrialResult]:
         if not line.strip():
             continue
         try:
-            yield parse_line(line)
+            yield parse_line(line, KINDS[file.name])
         except StoreError as error:
             raise StoreError(f"{file}:{number}: {error}") from error
         except ValueError as error:
             problems.append(f"{file}:{number}: left out, not a whole row ({_short(error)})")
 
 
-def parse_line(line: bytes) -> TrialResult:
+def parse_line(line: bytes, kind: type[TrialResult] | type[CostResult] = TrialResult) -> Row:
     """One line of the store.
 
     Raises:
@@ -95,7 +105,7 @@ def parse_line(line: bytes) -> TrialResult:
         raise ValueError("no format number")
     if content.pop("format") > FORMAT:
         raise StoreError("written by a newer version of Bench; update Bench to read it")
-    return TrialResult.model_validate(content)
+    return kind.model_validate(content)
 
 
 def _short(error: ValueError) -> str:
@@ -113,12 +123,10 @@ class Store:
         self.notes = notes
         self._names = names
 
-    def settled(self, stack: Stack) -> dict[str, TrialResult]:
+    def settled(self, stack: Stack) -> dict[str, Row]:
         """Rows under this stack that a rerun need not measure again, by key."""
-        file = self.folder / stack.id / TRIALS
-        if not file.exists():
-            return {}
-        last = {row.key: row for row in _rows(file, []) if row.stack.id == stack.id}
+        files = [f for name in KINDS if (f := self.folder / stack.id / name).exists()]
+        last = {row.key: row for f in files for row in _rows(f, []) if row.stack.id == stack.id}
         return {key: row for key, row in last.items() if row.status in SETTLED}
 
     @contextmanager
@@ -137,7 +145,7 @@ class Store:
         finally:
             shutil.rmtree(folder, ignore_errors=True)  # what stays goes with the next `writing`
 
-    def append(self, row: TrialResult, predictions: Path | None) -> TrialResult:
+    def append(self, row: Row, predictions: Path | None) -> Row:
         """Write a row to disk for good, its predictions first.
 
         Args:
@@ -161,12 +169,12 @@ class Store:
                 predictions.replace(place)
                 _to_disk(place.parent)
                 row = row.model_copy(update={"predictions": f"{PREDICTIONS}/{place.name}"})
-            _append(folder / TRIALS, _line(row))
+            _append(folder / _file_of(row), _line(row))
         except OSError as error:
             raise StoreError(f"{folder}: a result could not be written: {error}") from error
         return row
 
-    def _without_folders(self, row: TrialResult) -> TrialResult:
+    def _without_folders(self, row: Row) -> Row:
         """Rows are passed on and published: messages in them name no folder of this machine."""
 
         def named(text: str) -> str:
@@ -175,7 +183,7 @@ class Store:
             return text
 
         changes: dict[str, object] = {"reason": named(row.reason)}
-        if row.dataset:
+        if isinstance(row, TrialResult) and row.dataset:
             notes = tuple(map(named, row.dataset.notes))
             changes["dataset"] = row.dataset.model_copy(update={"notes": notes})
         return row.model_copy(update=changes)
@@ -206,7 +214,7 @@ def writing(folder: Path, names: Mapping[str, str] | None = None) -> Iterator[St
     try:
         for left_over in folder.glob(SCRATCH + "*"):
             shutil.rmtree(left_over, ignore_errors=True)
-        notes = list(_mended(sorted(folder.glob(f"*/{TRIALS}"))))
+        notes = list(_mended(sorted(f for name in KINDS for f in folder.glob(f"*/{name}"))))
         yield Store(folder, notes, names or {})
     finally:
         lock.release()
@@ -238,7 +246,11 @@ def _is_whole(line: bytes) -> bool:
     return True
 
 
-def _line(row: TrialResult) -> bytes:
+def _file_of(row: Row) -> str:
+    return next(name for name, kind in KINDS.items() if isinstance(row, kind))
+
+
+def _line(row: Row) -> bytes:
     """The row as a line of strict JSON: pydantic writes NaN as a string, `json.dumps` bare."""
     content = {"format": FORMAT} | json.loads(row.model_dump_json())
     return json.dumps(content, ensure_ascii=False, allow_nan=False).encode() + b"\n"

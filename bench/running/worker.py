@@ -11,7 +11,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING, TextIO
 
-from bench.records import Progress, TrialSpec
+from bench.costs import CostSpec, Spec
+from bench.records import Progress
 from bench.running.messages import Finished, Ready, Running, Setup, Task
 
 if TYPE_CHECKING:
@@ -59,14 +60,19 @@ def _workplace(setup: Setup) -> "Workplace":
         trials=setup.trials,
         activations_bytes=setup.activations_gib * 2**30,
         scratch=setup.scratch,
+        timed_seconds=setup.timed_seconds,
     )
 
 
-def _run(spec: TrialSpec, setup: Setup, place: "Workplace", replies: TextIO) -> Finished:
-    from bench.training.trial import run_trial
-
+def _run(spec: Spec, setup: Setup, place: "Workplace", replies: TextIO) -> Finished:
     def report(progress: Progress) -> None:
         _say(replies, Running(progress=progress))
+
+    if isinstance(spec, CostSpec):
+        from bench.measuring.cost import measure
+
+        return Finished(result=measure(spec, place, report))
+    from bench.training.trial import run_trial
 
     result, predictions = run_trial(spec, place, report)
     if predictions is None:

@@ -1,0 +1,238 @@
+"""The table of what backbones cost, for a terminal, a document or a spreadsheet."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from bench.costs import BUSY, WIDE, CostResult, Rate
+from bench.reporting.forms import Cell, count, duration, printed, with_notes
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its heading, and its cell for a row."""
+
+    title: str
+    cell: Callable[[CostResult], Cell]
+
+
+NAMED = 4
+"""Fewer rows than this are named in a note, more are counted."""
+
+
+def rate(found: Rate | None) -> str | None:
+    """``93.1 (88–96)``: median images/s, and what 95% of the bursts lay between."""
+    if found is None:
+        return None
+    return f"{_digits(found.median)} ({_digits(found.low)}–{_digits(found.high)})"
+
+
+def _marked(row: CostResult) -> str | None:
+    """Throughput with a ? where it is in doubt."""
+    doubtful = row.disturbed or row.unsteady or row.input_bound
+    found = rate(row.device)
+    return f"{found} ?" if found and doubtful else found
+
+
+def _digits(number: float) -> str:
+    """Three significant digits, without an exponent."""
+    if number >= 100:
+        return f"{number:,.0f}"
+    return f"{number:.1f}" if number >= 10 else f"{number:.2f}"
+
+
+def _latency(row: CostResult) -> str | None:
+    found = row.latency
+    return " / ".join(map(_digits, (found.median, found.p90, found.p99))) if found else None
+
+
+def _size(title: str, field: str, written: Callable[[float], str]) -> Column:
+    """A column of `bench.costs.Size`."""
+
+    def cell(row: CostResult) -> str | None:
+        return written(getattr(row.size, field)) if row.size else None
+
+    return Column(title, cell)
+
+
+def _fields(record: str, prefix: str, *fields: str) -> list[Column]:
+    """A column for each of these fields of one of a row's records."""
+
+    def column(field: str) -> Column:
+        def cell(row: CostResult) -> Cell:
+            found = getattr(row, record)
+            value: Cell = None if found is None else getattr(found, field)
+            return value
+
+        return Column(prefix + field, cell)
+
+    return [column(field) for field in fields]
+
+
+def _mode(row: CostResult) -> str:
+    """``best: xla``, and whether operations were rewritten."""
+    name = row.execution.partition(":")[0]
+    ran = name + (" rewritten" if row.rewrites and not row.rewrites.startswith("0 ") else "")
+    return f"{row.spec.mode}: {ran}" if name else row.spec.mode
+
+
+def _batch(row: CostResult) -> str:
+    found = str(row.batch_size or "–")
+    return found if row.spec.batch_size else f"largest: {found}"
+
+
+def _gib(row: CostResult) -> str | None:
+    if row.memory is None:
+        return None
+    return f"{'≤ ' if row.memory.bound else ''}{row.memory.peak / 2**30:.2f}"
+
+
+def _utilisation(row: CostResult) -> str | None:
+    return None if row.utilisation is None else f"{100 * row.utilisation:.0f}"
+
+
+def _joules(row: CostResult) -> str | None:
+    return None if row.joules_per_image is None else _digits(row.joules_per_image)
+
+
+STACK = Column("stack", lambda r: r.stack.id)
+PIXELS = Column("pixels", lambda r: r.spec.image_size)
+JOULES = Column("J/image", _joules)
+STATUS = Column("status", lambda r: r.status)
+
+COLUMNS = (
+    Column("backbone", lambda r: r.spec.backbone.name),
+    Column("work", lambda r: r.spec.work),
+    Column("batch", _batch),
+    Column("mode", _mode),
+    Column("images/s", _marked),
+    Column("end to end", lambda r: rate(r.end_to_end)),
+    Column("latency ms 50 / 90 / 99%", _latency),
+    Column("compile", lambda r: duration(r.compile_seconds) if r.compile_seconds else None),
+    Column("memory GiB", _gib),
+    _size("trainable", "trainable", count),
+    _size("parameters", "parameters", count),
+    _size("disk MB", "disk_bytes", lambda n: f"{n / 1e6:.0f}"),
+    _size("GMACs", "step_macs", lambda n: _digits(n / 1e9)),
+    Column("MFU %", _utilisation),
+)
+"""For people. GMACs are of a step on one picture, gradients included."""
+
+TIDY = (
+    Column("case", lambda r: r.key),
+    STACK,
+    Column("backbone", lambda r: r.spec.backbone.name),
+    Column("image_size", lambda r: r.spec.image_size),
+    Column("workload", lambda r: r.spec.workload),
+    Column("freeze", lambda r: r.spec.freeze.label if r.spec.freeze else None),
+    Column("batch_norm", lambda r: r.spec.batch_norm),
+    Column("mode", lambda r: r.spec.mode),
+    Column("execution", lambda r: r.execution),
+    Column("rewrites", lambda r: r.rewrites),
+    Column("batch_size", lambda r: r.batch_size),
+    Column("batch_reason", lambda r: r.batch_reason),
+    *_fields("device", "device_images_per_second_", "median", "low", "high"),
+    *_fields("end_to_end", "end_to_end_images_per_second_", "median", "low", "high"),
+    *_fields("latency", "latency_ms_", "median", "p90", "p99", "count"),
+    Column("compile_seconds", lambda r: r.compile_seconds),
+    *_fields("memory", "memory_", "peak", "before", "kind", "bound"),
+    *_fields("size", "", "parameters", "trainable", "disk_bytes", "forward_macs", "step_macs"),
+    Column("flops_per_second", lambda r: r.flops_per_second),
+    Column("peak_flops_per_second", lambda r: r.peak_flops_per_second),
+    Column("utilisation", lambda r: r.utilisation),
+    Column("joules_per_image", lambda r: r.joules_per_image),
+    Column("input_bound", lambda r: str(r.input_bound)),
+    Column("elsewhere", lambda r: r.elsewhere),
+    Column("gpu_processes", lambda r: r.gpu_processes),
+    Column("status", lambda r: r.status),
+    Column("reason", lambda r: r.reason),
+)
+"""For programs: plain numbers, memory and sizes in bytes, latencies in milliseconds."""
+
+
+def render(rows: Sequence[CostResult], form: str) -> str:
+    """The table of these rows, in a form of `bench.reporting.forms`."""
+    columns: Sequence[Column] = TIDY if form == "csv" else _columns(rows)
+    return printed([c.title for c in columns], [[c.cell(r) for c in columns] for r in rows], form)
+
+
+def _columns(rows: Sequence[CostResult]) -> list[Column]:
+    """What tells the rows apart, what was measured, and what went wrong."""
+    apart = [c for c in (STACK, PIXELS) if len({c.cell(r) for r in rows}) > 1]
+    found = [*apart, *COLUMNS]
+    if any(r.joules_per_image is not None for r in rows):
+        found.append(JOULES)
+    return [*found, STATUS] if any(r.status != "ok" for r in rows) else found
+
+
+def notes(rows: Sequence[CostResult]) -> Iterator[str]:
+    """What a reader must know about these numbers."""
+    yield from _failures(rows)
+    yield from _doubts(rows)
+    for row in rows:
+        if row.batch_reason:
+            yield f"{row.spec.label}: batch {row.batch_reason}"
+    ran = [r for r in rows if r.device]
+    if ran:
+        yield from _legend(ran)
+
+
+def _failures(rows: Sequence[CostResult]) -> Iterator[str]:
+    for row in rows:
+        if row.status != "ok":
+            yield f"{row.spec.label}: {row.status}: {row.reason}"
+        elif row.size and row.size.uncounted:
+            yield f"{row.spec.label}: multiply-accumulates of {', '.join(row.size.uncounted)} apart"
+
+
+def _doubts(rows: Sequence[CostResult]) -> Iterator[str]:
+    """What is marked with a ? in the table, each kind of doubt in one line."""
+    busy = [r for r in rows if (r.elsewhere or 0.0) >= BUSY]
+    if busy:
+        most = max(r.elsewhere or 0.0 for r in busy)
+        yield (
+            f"? other work used up to {most:.0%} of the cores while {_which(busy, rows)} was "
+            "measured: repeat it on an idle machine"
+        )
+    if shared := [r for r in rows if r.gpu_processes]:
+        yield (
+            f"? other processes computed on the GPU while {_which(shared, rows)} was measured: "
+            "repeat it on a GPU of its own"
+        )
+    if unsteady := [r for r in rows if r.unsteady]:
+        yield (
+            f"? the interval is wider than {WIDE:.0%} of its median in {_which(unsteady, rows)}: "
+            "repeat it on a quiet machine, or for longer (--seconds)"
+        )
+    if bound := [r for r in rows if r.input_bound]:
+        yield f"? input-bound, the device waits for pictures: {_which(bound, rows)}"
+
+
+def _which(some: Sequence[CostResult], rows: Sequence[CostResult]) -> str:
+    """Rows by name, as far as a reader wants to read."""
+    if len(some) == len(rows) > 1:
+        return "every row"
+    names = [r.spec.label for r in some]
+    return " and ".join(names) if len(names) < NAMED else f"{len(names)} of {len(rows)} rows"
+
+
+def _legend(ran: Sequence[CostResult]) -> Iterator[str]:
+    yield (
+        "images/s: the stock model's steps, the batch on the device already, median of bursts "
+        "(95% of them lay between); end to end: batch by batch from a file, as trials read it"
+    )
+    resident = ran[0].memory is None or ran[0].memory.kind == "resident"
+    bound = "; ≤: after other ways or batch sizes had been tried in the same process"
+    yield (
+        f"memory: the most that {'the process held' if resident else 'tensors took there'}"
+        + (bound if any(r.memory and r.memory.bound for r in ran) else "")
+    )
+    yield (
+        "GMACs: multiply-accumulates of a step for one picture, gradients included; MFU: twice "
+        "that, against a large matrix product in the same precision on the same machine"
+    )
+    yield "weights are random, which changes no speed"
+
+
+def document(rows: Sequence[CostResult], form: str = "markdown") -> str:
+    """What ``bench show`` prints of measurements: the table, and below it `notes`."""
+    return with_notes(render(rows, form), notes(rows), form)

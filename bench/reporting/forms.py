@@ -1,0 +1,88 @@
+"""Forms of a table: for a terminal, a document or a spreadsheet; and how cells are written."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+
+from tabulate import tabulate
+
+Cell = str | float | int | None
+
+FORMATS: Mapping[str, str] = {
+    "console": "simple",
+    "markdown": "github",
+    "csv": "csv",
+    "latex": "latex_booktabs",
+}
+
+NOTE_STARTS: Mapping[str, str] = {"console": "  ", "markdown": "* ", "latex": "% "}
+NOTES_KEPT = 30
+
+
+def count(number: float | None) -> str:
+    """``1,281``, ``1.86 M``: a number of parameters."""
+    if number is None:
+        return "–"
+    return f"{number / 1e6:.2f} M" if number >= 1e6 else f"{number:,.0f}"
+
+
+def duration(seconds: float | None) -> str:
+    """``12 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return f"{rest} s"
+    hours, left = divmod(minutes, 60)
+    return f"{minutes} min {rest:02d} s" if hours < 1 else f"{hours} h {left:02d} min"
+
+
+def printed(titles: Sequence[str], lines: Iterable[Sequence[Cell]], form: str) -> str:
+    """A table in a form of `FORMATS`.
+
+    Args:
+        titles: headings of its columns.
+        lines: a cell for each of them; None is a dash for people, and nothing for programs.
+        form: a key of `FORMATS`.
+    """
+    if form == "csv":
+        return _csv(titles, lines)
+    cells = [["–" if cell is None else str(cell) for cell in line] for line in lines]
+    if form == "markdown":
+        cells = [[cell.replace("|", "\\|") for cell in line] for line in cells]
+    table = tabulate(cells, headers=titles, tablefmt=FORMATS[form], disable_numparse=True)
+    return _latex_symbols(table) if form == "latex" else table
+
+
+def with_notes(table: str, notes: Iterable[str], form: str) -> str:
+    """The table, and below it its notes, each once, one a line.
+
+    In LaTeX notes are comments. CSV holds the table alone: a program reads it.
+    """
+    found = kept(notes)
+    if form not in NOTE_STARTS or not found:
+        return table
+    lines = (NOTE_STARTS[form] + " ".join(note.split()) for note in found)
+    return table + "\n\n" + "\n".join(lines)
+
+
+def kept(notes: Iterable[str]) -> list[str]:
+    """Each note once, and no more than a reader will read."""
+    found = list(dict.fromkeys(notes))
+    more = len(found) - NOTES_KEPT
+    return found if more <= 0 else [*found[:NOTES_KEPT], f"and {more} more notes"]
+
+
+def _latex_symbols(table: str) -> str:
+    """What LaTeX does not print by itself (tabulate has escaped the rest)."""
+    for symbol, command in {"±": r"$\pm$", "→": r"$\to$", "–": "--", "≤": r"$\leq$"}.items():
+        table = table.replace(symbol, command)
+    return table
+
+
+def _csv(titles: Sequence[str], lines: Iterable[Sequence[Cell]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(titles)
+    writer.writerows(lines)
+    return text.getvalue().rstrip("\n")

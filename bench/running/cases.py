@@ -1,0 +1,154 @@
+"""What to measure of a suite, or of backbones alone: a suite's trials -> the costs behind them.
+
+Trials that differ in seed or pictures cost the same, so that a suite of many trials comes to a few
+measurements: inference, phase 1, and phase 2 for each freeze strategy, of every backbone.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.costs import CostMode, CostSpec, Workload
+from bench.data import datasets
+from bench.errors import BenchError, suggestion
+from bench.records import Backbone, Freeze, Precision, TrialSpec
+from bench.suite import Suite
+from bench.suite_file import Backend
+from bench.zoo import backbones
+
+CLASSES = 10
+"""Outputs where a dataset's classes are not known beforehand; they hardly matter to the cost."""
+
+NAME = "measure"
+"""Of the results folder, where backbones are measured without a suite."""
+
+LARGEST = "largest"
+
+FREEZES = (Freeze(strategy="top_blocks", amount=2), Freeze(strategy="all"))
+"""Of phase 2, where backbones are measured without a suite."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a user asked to have measured.
+
+    Attributes:
+        name: of the suite, or `NAME`; results go to a folder of this name.
+        folder: relative paths of weights start there.
+        backend: what the suite says; None where it leaves that open.
+        cases: in the order to measure.
+    """
+
+    name: str
+    folder: Path
+    backend: Backend | None
+    cases: tuple[CostSpec, ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How to measure, whatever the suite says. None leaves it to the suite.
+
+    Attributes:
+        modes: each measured for itself.
+        batch_sizes: pictures in a step; None among them for the largest that fits.
+        image_size: side of the pictures, in pixels.
+        precision: as in a suite.
+    """
+
+    modes: tuple[CostMode, ...] = ("default",)
+    batch_sizes: tuple[int | None, ...] | None = None
+    image_size: int | None = None
+    precision: Precision | None = None
+
+
+def batch_sizes(words: Sequence[str]) -> tuple[int | None, ...]:
+    """Batch sizes as a user writes them; ``largest`` is None.
+
+    Raises:
+        BenchError: a word is neither that nor a positive whole number.
+    """
+    for word in words:
+        if word != LARGEST and not (word.isdecimal() and int(word) > 0):
+            raise BenchError(f"--batch-size {word!r}: expected a number from 1 on, or {LARGEST!r}")
+    return tuple(None if word == LARGEST else int(word) for word in words)
+
+
+def of_suite(suite: Suite, choice: Choice) -> Asked:
+    """The distinct costs behind a suite's trials, backbone by backbone."""
+    found = [case for trial in suite.trials for case in of_trial(trial)]
+    return Asked(suite.name, suite.folder, suite.backend, _ordered(found, choice))
+
+
+def of_backbones(names: Sequence[str], choice: Choice) -> Asked:
+    """Inference, phase 1 and phase 2 of backbones of the table.
+
+    Raises:
+        BenchError: a name is not in the table.
+    """
+    for name in names:
+        if name not in backbones.BACKBONES:
+            raise BenchError(
+                f"{name!r}: expected a suite or a backbone; {suggestion(name, backbones.BACKBONES)}"
+            )
+    found = [
+        CostSpec(backbone=Backbone(name=name, weights="random"), workload=workload, freeze=freeze)
+        for name in names
+        for workload, freeze in _workloads()
+    ]
+    return Asked(NAME, Path.cwd(), None, _ordered(found, choice))
+
+
+def _workloads() -> Iterator[tuple[Workload, Freeze | None]]:
+    yield "inference", None
+    yield "phase 1", None
+    yield from (("phase 2", freeze) for freeze in FREEZES)
+
+
+def of_trial(trial: TrialSpec) -> Iterator[CostSpec]:
+    """What one trial spends its time on, out of the box.
+
+    Strategy ``auto`` is left out: what it comes to is known once the pictures are.
+    """
+    row = datasets.DATASETS.get(trial.data.dataset.name)
+    whole = CostSpec(
+        backbone=trial.backbone.model_copy(update={"weights": "random"}),
+        image_size=trial.data.image_size,
+        head=trial.head,
+        classes=(row and row.classes) or CLASSES,
+        workload="inference",
+        batch_size=trial.execution.batch_size,
+        precision=trial.execution.precision,
+    )
+    yield whole
+    if trial.phase1:
+        yield whole.model_copy(update={"workload": "phase 1", "optimizer": trial.phase1.optimizer})
+    if trial.phase2 and trial.freeze.strategy != "auto":
+        changes = {
+            "workload": "phase 2",
+            "freeze": trial.freeze,
+            "batch_norm": trial.batch_norm,
+            "optimizer": trial.phase2.optimizer,
+        }
+        yield whole.model_copy(update=changes)
+
+
+def _ordered(found: Sequence[CostSpec], choice: Choice) -> tuple[CostSpec, ...]:
+    """Each once, in every mode and batch size asked for; those of one backbone together."""
+    wanted: dict[CostSpec, None] = {}
+    for name in dict.fromkeys(spec.backbone.name for spec in found):
+        own = [_changed(spec, choice) for spec in found if spec.backbone.name == name]
+        for mode in choice.modes:
+            for spec in own:
+                for size in choice.batch_sizes or (spec.batch_size,):
+                    changes = {"mode": mode, "batch_size": size}
+                    wanted[spec.model_copy(update=changes)] = None
+    return tuple(wanted)
+
+
+def _changed(spec: CostSpec, choice: Choice) -> CostSpec:
+    changes = {
+        "image_size": choice.image_size or spec.image_size,
+        "precision": choice.precision or spec.precision,
+    }
+    return spec.model_copy(update=changes)
