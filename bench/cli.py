@@ -72,6 +72,7 @@ class Form(StrEnum):
     MARKDOWN = "markdown"
     CSV = "csv"
     LATEX = "latex"
+    PYTEST_BENCHMARK = "pytest-benchmark"
 
 
 def main() -> None:
@@ -171,6 +172,9 @@ def measure(
         list[str] | None,
         typer.Option(help="Only what has this text in its label; may be given again."),
     ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Repeat what is in doubt from an earlier run.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done.")] = False,
     results: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
 ) -> None:
@@ -190,7 +194,7 @@ def measure(
         return
     folder = results / asked.name
     try:
-        complete = _measure_costs(asked, folder, seconds)
+        complete = _measure_costs(asked, folder, seconds, again)
     except KeyboardInterrupt:  # caught here, because typer would end in silence
         err.print("bench: interrupted; what was measured is kept, the same command goes on")
         raise typer.Exit(130) from None
@@ -201,11 +205,17 @@ def measure(
 
 @app.command()
 def show(
-    results: Annotated[Path, typer.Argument(help="A results folder.")],
+    results: Annotated[
+        Path, typer.Argument(help="A results folder, or a JSON file of pytest-benchmark.")
+    ],
     form: Annotated[Form, typer.Option("--format", help="How to print it.")] = Form.CONSOLE,
+    time_to: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Show when val reached this accuracy (0 to 1)."),
+    ] = None,
 ) -> None:
     """Print the tables of a results folder: trials, and measurements of cost."""
-    _show(results, form)
+    _show(results, form, target=time_to)
 
 
 @app.command()
@@ -298,7 +308,7 @@ def _measure(
     )
 
 
-def _measure_costs(asked: "Asked", folder: Path, seconds: float) -> bool:
+def _measure_costs(asked: "Asked", folder: Path, seconds: float, again: bool) -> bool:
     """Measure one after another, never two at once; whether every one has a result."""
     from bench.records import Execution
     from bench.reporting.live import LiveReport
@@ -325,7 +335,8 @@ def _measure_costs(asked: "Asked", folder: Path, seconds: float) -> bool:
             )
             live = LiveReport(out, asked.name, "measurement")
             with local_engines(setup, None, (None,)) as engines, live:
-                summary = runner.run_side_by_side(asked.cases, held, engines, live)
+                stands = (lambda row: not row.doubtful) if again else runner.any_row
+                summary = runner.run_side_by_side(asked.cases, held, engines, live, stands)
     return summary.all_ok
 
 
@@ -353,19 +364,28 @@ def _tell_shared(settled: "Sequence[Row]") -> None:
     )
 
 
-def _show(folder: Path, form: Form, keys: set[str] | None = None) -> None:
-    """Print the table of a folder, or of these trials in it."""
-    from bench.reporting import cost_tables, tables
+def _show(
+    folder: Path, form: Form, keys: set[str] | None = None, target: float | None = None
+) -> None:
+    """Print the table of a folder or a JSON file, or of these trials in it."""
+    from bench.reporting import cost_tables, pytest_benchmark, tables
     from bench.running import store
 
-    contents = store.read(folder)
+    if folder.suffix == ".json" and not folder.is_dir():
+        contents = store.Contents((), pytest_benchmark.read(folder))
+    else:
+        contents = store.read(folder)
     rows = [r for r in contents.rows if keys is None or r.key in keys]
     costs = [c for c in contents.costs if keys is None or c.key in keys]
     found = []
-    if rows or not costs:
-        found.append(tables.document(rows, form.value, contents.costs))
-    if costs:
-        found.append(cost_tables.document(costs, form.value))
+    if form is Form.PYTEST_BENCHMARK:  # which has no place for what has no throughput
+        found.append(pytest_benchmark.document(costs))
+        rows, costs = [], [c for c in costs if c.device]
+    else:
+        if rows or not costs:
+            found.append(tables.document(rows, form.value, contents.costs, target))
+        if costs:
+            found.append(cost_tables.document(costs, form.value))
     sys.stdout.write("\n\n".join(found) + "\n")
     others = len(contents.rows) + len(contents.costs) - len(rows) - len(costs)
     if others:

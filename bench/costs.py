@@ -246,6 +246,11 @@ class CostResult(Record):
         rate = self.device
         return rate is not None and rate.high - rate.low > WIDE * rate.median
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether its throughput is better measured again, on a quiet machine."""
+        return self.disturbed or self.unsteady
+
 
 INTERVAL = (0.025, 0.975)
 """Quantiles of the bursts: the middle 95% of them."""

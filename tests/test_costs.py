@@ -65,6 +65,8 @@ def test_doubts() -> None:
     calm = make_cost(device=rate(100), elsewhere=0.01, gpu_processes=None)
     assert not calm.disturbed
     assert not calm.unsteady
+    assert not calm.doubtful
     assert make_cost(elsewhere=0.5).disturbed
+    assert make_cost(elsewhere=0.5).doubtful
     assert make_cost(gpu_processes=1).disturbed
     assert make_cost(device=rate(100, spread=0.2)).unsteady

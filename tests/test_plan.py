@@ -67,7 +67,9 @@ def test_only_keeps_what_holds_every_word(words: list[str], chosen: list[int]) -
 
 
 def test_only_that_matches_nothing_shows_what_a_label_looks_like() -> None:
-    with pytest.raises(BenchError, match=r"--only 'beans seed 7'.*nothing of this suite.*MobileNetV2 · digits"):
+    with pytest.raises(
+        BenchError, match=r"--only 'beans seed 7'.*nothing of this suite.*MobileNetV2 · digits"
+    ):
         plan.select(TRIALS, ["beans", "seed 7"])
 
 

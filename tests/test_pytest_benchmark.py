@@ -3,18 +3,21 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import STACK, make_cost, make_rate
+from conftest import STACK, make_cost, make_rate, make_result
 from hypothesis import given
 from hypothesis import strategies as st
 from pytest_benchmark.stats import Stats
 
-from bench.costs import CostSpec, Rate
+from bench import cli
+from bench.costs import CostResult, CostSpec, Rate
 from bench.errors import BenchError, StoreError
-from bench.records import Backbone, Environment, Freeze
+from bench.records import Backbone, Environment, Freeze, TrialResult
 from bench.reporting import pytest_benchmark
+from bench.running.store import writing
 
 ROOT = Path(__file__).parents[1]
 MACHINE = Environment(
@@ -158,6 +161,58 @@ def test_pytest_benchmark_compares_two_files(tmp_path: Path) -> None:
     shown = compared(*files)
     assert shown.count(make_cost().spec.label) == 3  # the group's heading, and a line of each file
     assert "(2.00)" in shown  # twice as fast
+
+
+Shown = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def show(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shown:
+    """Run `bench show` in this process: exit code, output, errors."""
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bench", "show", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run
+
+
+def results(folder: Path, *rows: TrialResult | CostResult) -> Path:
+    """A results folder of these rows."""
+    with writing(folder) as held:
+        for row in rows:
+            held.append(row, None)
+    return folder
+
+
+def test_bench_show_writes_it_and_reads_it(tmp_path: Path, show: Shown) -> None:
+    spec = CostSpec(backbone=Backbone(name="VGG16"), workload="phase 1")
+    failed = make_cost(spec, status="failed", reason="no room", device=None)
+    folder = results(tmp_path / "r", make_result(), make_cost(), failed)
+    code, out, err = show(folder, "--format", "pytest-benchmark")
+    assert code == 0
+    assert "2 other rows not shown" in err
+    file = tmp_path / "a.json"
+    file.write_text(out, encoding="utf-8")
+    code, out, err = show(file)
+    assert (code, err) == (0, "")
+    assert "MobileNetV2" in out
+    assert "100 (98.1–102)" in out  # of three bursts
+    assert "VGG16" not in out
+
+
+def test_bench_show_says_what_it_cannot(tmp_path: Path, show: Shown) -> None:
+    folder = results(tmp_path / "r", make_result())
+    code, out, err = show(folder, "--format", "pytest-benchmark")
+    assert (code, out) == (2, "")
+    assert "expected measurements of cost with a throughput, and there are none" in err
+    code, out, err = show(tmp_path / "absent.json")
+    assert (code, out) == (2, "")
+    assert "absent.json: cannot be read: No such file" in err
 
 
 def run_cases(*options: str) -> subprocess.CompletedProcess[str]:

@@ -381,3 +381,14 @@ def test_one_engine_runs_as_ever(tmp_path: Path) -> None:
     assert alone.calls == as_ever.calls
     assert [r.key for r in summary.measured] == [r.key for r in expected.measured]
     assert [r.key for r in summary.measured] == [t.key for t in MIXED], "in the suite's order"
+
+
+def test_rows_that_no_longer_stand_are_measured_again(tmp_path: Path) -> None:
+    with store.writing(tmp_path) as held:
+        runner.run(TRIALS, held, Fake(tmp_path), Heard())
+    again = Fake(tmp_path)
+    with store.writing(tmp_path) as held:
+        summary = runner.run(TRIALS, held, again, Heard(), lambda row: row.spec.seed != 2)
+    assert again.executed == [TRIALS[2]]
+    assert [r.spec.seed for r in summary.settled] == [0, 1, 3]
+    assert len(store.read(tmp_path).rows) == 4

@@ -28,9 +28,8 @@ def rate(found: Rate | None) -> str | None:
 
 def _marked(row: CostResult) -> str | None:
     """Throughput with a ? where it is in doubt."""
-    doubtful = row.disturbed or row.unsteady or row.input_bound
     found = rate(row.device)
-    return f"{found} ?" if found and doubtful else found
+    return f"{found} ?" if found and (row.doubtful or row.input_bound) else found
 
 
 def _digits(number: float) -> str:
@@ -191,7 +190,7 @@ def _doubts(rows: Sequence[CostResult]) -> Iterator[str]:
         most = max(r.elsewhere or 0.0 for r in busy)
         yield (
             f"? other work used up to {most:.0%} of the cores while {_which(busy, rows)} was "
-            "measured: repeat it on an idle machine"
+            "measured: repeat it on an idle machine (--again)"
         )
     if shared := [r for r in rows if r.gpu_processes]:
         yield (
@@ -201,7 +200,7 @@ def _doubts(rows: Sequence[CostResult]) -> Iterator[str]:
     if unsteady := [r for r in rows if r.unsteady]:
         yield (
             f"? the interval is wider than {WIDE:.0%} of its median in {_which(unsteady, rows)}: "
-            "repeat it on a quiet machine, or for longer (--seconds)"
+            "repeat it on a quiet machine (--again), or for longer (--seconds)"
         )
     if bound := [r for r in rows if r.input_bound]:
         yield f"? input-bound, the device waits for pictures: {_which(bound, rows)}"

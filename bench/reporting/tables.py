@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bench.analysis.speeds import Speeds
 from bench.analysis.summary import Group, Spread, summarise
+from bench.analysis.time_to_accuracy import spent
 from bench.costs import CostResult
 from bench.records import Phase, TrialResult
 from bench.reporting.forms import Cell, count, duration, kept, printed, with_notes
@@ -198,19 +199,54 @@ def _measured_apart(speeds: Speeds) -> tuple[Column, ...]:
     )
 
 
-def render(rows: Sequence[TrialResult], form: str, costs: Sequence[CostResult] = ()) -> str:
+def _time_to(target: float, speeds: Speeds) -> tuple[Column, ...]:
+    """For people: epochs and time until val reached an accuracy, on average over seeds."""
+
+    def epochs(group: Group) -> str | None:
+        found = spent(group, target, speeds)
+        if found.epochs is None:
+            return "never" if found.finished else None
+        some = f" ({found.reached} of {found.finished})" if found.reached < found.finished else ""
+        return f"{found.epochs:.3g}{some}"
+
+    title = f"val {100 * target:g}%"
+    return (
+        Column(f"epochs to {title}", epochs),
+        Column(f"time to {title}", lambda g: duration(spent(g, target, speeds).seconds)),
+    )
+
+
+def _plain_time_to(target: float, speeds: Speeds) -> tuple[Column, ...]:
+    """For programs."""
+    return (
+        Column("target_val_accuracy", lambda _: target),
+        Column("target_reached", lambda g: spent(g, target, speeds).reached),
+        Column("epochs_to_target", lambda g: spent(g, target, speeds).epochs),
+        Column("seconds_to_target", lambda g: spent(g, target, speeds).seconds),
+    )
+
+
+def render(
+    rows: Sequence[TrialResult],
+    form: str,
+    costs: Sequence[CostResult] = (),
+    target: float | None = None,
+) -> str:
     """The table of these rows.
 
     Args:
         rows: of one or several stacks.
         form: a key of `bench.reporting.forms.FORMATS`.
         costs: measured apart; they fill the columns of throughput.
+        target: a val accuracy, 0 to 1, to show the time to; None for no such columns.
     """
     groups, speeds = summarise(rows), Speeds(costs)
     if form == "csv":
         columns = [*TIDY, *(_measured_apart(speeds) if costs else ())]
+        columns += _plain_time_to(target, speeds) if target else ()
     else:
         columns = [*_identity(groups), *measured(speeds)]
+        columns += _time_to(target, speeds) if target else ()
     cells = [[c.cell(g) for c in columns] for g in groups]
     return printed([c.title for c in columns], cells, form)
 
@@ -300,7 +336,20 @@ def _failures(rows: Sequence[TrialResult]) -> Iterator[str]:
 
 
 def document(
-    rows: Sequence[TrialResult], form: str = "markdown", costs: Sequence[CostResult] = ()
+    rows: Sequence[TrialResult],
+    form: str = "markdown",
+    costs: Sequence[CostResult] = (),
+    target: float | None = None,
 ) -> str:
-    """What ``bench show`` prints of trials: the table, and below it `notes`."""
-    return with_notes(render(rows, form, costs), notes(rows), form)
+    """What ``bench show`` prints of trials: the table as in `render`, and below it `notes`."""
+    told = [*notes(rows), *(_on_time(rows) if target else ())]
+    return with_notes(render(rows, form, costs, target), told, form)
+
+
+def _on_time(rows: Sequence[TrialResult]) -> Iterator[str]:
+    yield "time to an accuracy: of the epochs as they ran, val included"
+    if any(row.way == "shared" for row in rows):
+        yield (
+            "time to an accuracy, where work was shared: training alone, at the stock model's "
+            "throughput as `bench measure` found it on this suite; – where it was not measured"
+        )

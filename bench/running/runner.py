@@ -67,7 +67,22 @@ class Summary:
         return all(r.status == "ok" for r in (*self.measured, *self.settled))
 
 
-def run(trials: Sequence[Spec], store: Store, engine: Engine, listener: Listener) -> Summary:
+Stands = Callable[[Row], bool]
+"""Whether a row of an earlier run need not be measured again."""
+
+
+def any_row(_: Row) -> bool:
+    """Every row stands that the store holds to be settled."""
+    return True
+
+
+def run(
+    trials: Sequence[Spec],
+    store: Store,
+    engine: Engine,
+    listener: Listener,
+    stands: Stands = any_row,
+) -> Summary:
     """Measure every trial that the store does not hold under this stack.
 
     Args:
@@ -75,8 +90,9 @@ def run(trials: Sequence[Spec], store: Store, engine: Engine, listener: Listener
         store: held for writing.
         engine: executes them.
         listener: told how it goes.
+        stands: asked of the rows that the store holds.
     """
-    settled, pending = _sorted_out(trials, store, engine.stack)
+    settled, pending = _sorted_out(trials, store, engine.stack, stands)
     listener.begins(engine.stack, len(trials), len(settled))
     measured = []
     for spec in pending:
@@ -89,7 +105,11 @@ def run(trials: Sequence[Spec], store: Store, engine: Engine, listener: Listener
 
 
 def run_side_by_side(
-    trials: Sequence[Spec], store: Store, engines: Sequence[Engine], listener: Listener
+    trials: Sequence[Spec],
+    store: Store,
+    engines: Sequence[Engine],
+    listener: Listener,
+    stands: Stands = any_row,
 ) -> Summary:
     """The same on several engines at once; on a single one it is `run`.
 
@@ -100,11 +120,12 @@ def run_side_by_side(
         store: held for writing; only the calling thread writes to it.
         engines: on one stack. All are closed at the end, however it comes.
         listener: called by the calling thread only.
+        stands: asked of the rows that the store holds.
     """
     if len(engines) == 1:
-        return run(trials, store, engines[0], listener)
+        return run(trials, store, engines[0], listener, stands)
     stack = engines[0].stack
-    settled, pending = _sorted_out(trials, store, stack)
+    settled, pending = _sorted_out(trials, store, stack, stands)
     listener.begins(stack, len(trials), len(settled))
     measured = []
     with _Team(engines, groups(pending)) as team:
@@ -130,10 +151,10 @@ def groups(trials: Sequence[Spec]) -> list[list[Spec]]:
 
 
 def _sorted_out(
-    trials: Sequence[Spec], store: Store, stack: Stack
+    trials: Sequence[Spec], store: Store, stack: Stack, stands: Stands
 ) -> tuple[tuple[Row, ...], list[Spec]]:
     """Rows that the store holds already, and trials to measure."""
-    known = store.settled(stack)
+    known = {key: row for key, row in store.settled(stack).items() if stands(row)}
     settled = tuple(known[t.key] for t in trials if t.key in known)
     return settled, [t for t in trials if t.key not in known]
 
