@@ -6,12 +6,13 @@ BIN := .venv/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart speed test check format clean
+.PHONY: help quickstart speed gpu test check format clean
 
 help:
 	@echo "make quickstart   measure a first table: real ImageNet transfer, offline, on the CPU"
 	@echo "make test         every test; those that need data or weights not at hand say so"
 	@echo "make speed        Bench against a plain Keras script, side by side (half an hour; real pictures)"
+	@echo "make gpu          what four backbones cost on this machine's GPU, and one real suite there"
 	@echo "make check        format, lint, types and the fast tests"
 	@echo "make format       let the formatter rewrite the code"
 
@@ -34,6 +35,10 @@ quickstart: .venv/ready
 
 speed: .venv/ready
 	$(BIN)/python -m benchmarks.speed
+
+# Needs no .venv: frameworks that know the GPU are often installed by the machine's owner.
+gpu:
+	PYTHON=$(PYTHON) scripts/measure_on_gpu.sh results/gpu
 
 test: .venv/ready .venv/jax
 	$(BIN)/python -m pytest -n $(JOBS) -m "not gpu"

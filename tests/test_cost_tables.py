@@ -7,6 +7,7 @@ import pytest
 from conftest import STACK, make_cost, make_rate
 
 from bench.costs import Memory
+from bench.records import Freeze
 from bench.reporting import cost_tables
 from bench.reporting.forms import FORMATS
 
@@ -81,3 +82,19 @@ def test_memory_says_whose_it_is() -> None:
     bound = make_cost(memory=device.model_copy(update={"bound": True}))
     assert "≤ 1.00" in table(bound)
     assert "had been tried in the same process" in table(bound)
+
+
+def test_the_workloads_of_a_backbone_stand_side_by_side() -> None:
+    freeze = Freeze(strategy="all")
+    first = make_cost()
+    tuned = first.spec.model_copy(update={"workload": "phase 2", "freeze": freeze})
+    second = make_cost(tuned, device=make_rate(25, 24, 26), latency=None)
+    other = first.spec.model_copy(update={"mode": "best"})
+    lines = cost_tables.overview([first, second, make_cost(other)], "markdown").splitlines()
+    cells = [[c.strip() for c in line.strip("|").split("|")] for line in lines]
+    assert cells[0][3:5] == ["inference, images/s", "phase 2 all, images/s"]
+    assert cells[2][:6] == ["MobileNetV2", "default", "32", "100", "25.0", "8.00"]
+    assert cells[3][:5] == ["MobileNetV2", "best", "32", "100", "–"]
+    assert len(lines) == 4
+    assert "phase 2 all, images/s" in table(first, second)
+    assert "inference, images/s" not in table(first)  # one workload needs no overview

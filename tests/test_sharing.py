@@ -328,7 +328,6 @@ def awaken(model: Any, pixels: np.ndarray) -> None:
 
 
 REAL = [
-    ("MobileNetV2", (), 2e-3),
     ("MobileNetV2", FLIP, 2e-3),
     ("EfficientNetV2B0", (), 0.05),
     ("ResNet50", (), 1e-4),

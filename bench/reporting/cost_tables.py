@@ -26,9 +26,9 @@ def rate(found: Rate | None) -> str | None:
     return f"{_digits(found.median)} ({_digits(found.low)}–{_digits(found.high)})"
 
 
-def _marked(row: CostResult) -> str | None:
+def _marked(row: CostResult, short: bool = False) -> str | None:
     """Throughput with a ? where it is in doubt."""
-    found = rate(row.device)
+    found = _digits(row.device.median) if short and row.device else rate(row.device)
     return f"{found} ?" if found and (row.doubtful or row.input_bound) else found
 
 
@@ -154,10 +154,48 @@ def render(rows: Sequence[CostResult], form: str) -> str:
     return printed([c.title for c in columns], [[c.cell(r) for c in columns] for r in rows], form)
 
 
+def overview(rows: Sequence[CostResult], form: str) -> str:
+    """One line for each way to run a backbone: images/s of every workload side by side.
+
+    Args:
+        rows: of any stacks and workloads; those without a result leave a dash.
+        form: of `bench.reporting.forms`.
+    """
+    works = list(dict.fromkeys(r.spec.work for r in rows))
+    lines: dict[tuple[Cell, ...], dict[str, CostResult]] = {}
+    apart = _apart(rows)
+    for row in rows:
+        name = (*(c.cell(row) for c in apart), row.spec.backbone.name, row.spec.mode, _batch(row))
+        lines.setdefault(name, {})[row.spec.work] = row
+    titles = [*(c.title for c in apart), "backbone", "mode", "batch"]
+    titles += [f"{work}, images/s" for work in works]
+    titles += ["latency ms", "memory GiB", "parameters", "GMACs", "disk MB"]
+    cells: list[list[Cell]] = []
+    for name, found in lines.items():
+        speeds = [_marked(found[w], short=True) if w in found else None for w in works]
+        cells.append([*name, *speeds, *_of_backbone(list(found.values()))])
+    return printed(titles, cells, form)
+
+
+def _of_backbone(rows: Sequence[CostResult]) -> list[Cell]:
+    """Latency; the most memory of any workload; and what does not depend on the workload."""
+    latency = next((_digits(r.latency.median) for r in rows if r.latency), None)
+    known = [r for r in rows if r.memory]
+    memory = _gib(max(known, key=lambda r: r.memory.peak if r.memory else 0)) if known else None
+    size = next((r.size for r in rows if r.size), None)
+    if size is None:
+        return [latency, memory, None, None, None]
+    macs, disk = _digits(size.forward_macs / 1e9), f"{size.disk_bytes / 1e6:.0f}"
+    return [latency, memory, count(size.parameters), macs, disk]
+
+
+def _apart(rows: Sequence[CostResult]) -> list[Column]:
+    return [c for c in (STACK, PIXELS) if len({c.cell(r) for r in rows}) > 1]
+
+
 def _columns(rows: Sequence[CostResult]) -> list[Column]:
     """What tells the rows apart, what was measured, and what went wrong."""
-    apart = [c for c in (STACK, PIXELS) if len({c.cell(r) for r in rows}) > 1]
-    found = [*apart, *COLUMNS]
+    found = [*_apart(rows), *COLUMNS]
     if any(r.joules_per_image is not None for r in rows):
         found.append(JOULES)
     return [*found, STATUS] if any(r.status != "ok" for r in rows) else found
@@ -233,5 +271,7 @@ def _legend(ran: Sequence[CostResult]) -> Iterator[str]:
 
 
 def document(rows: Sequence[CostResult], form: str = "markdown") -> str:
-    """What ``bench show`` prints of measurements: the table, and below it `notes`."""
-    return with_notes(render(rows, form), notes(rows), form)
+    """What ``bench show`` prints of measurements: backbones, each workload, and `notes`."""
+    several = len({r.spec.work for r in rows}) > 1
+    first = f"{overview(rows, form)}\n\n" if several and form != "csv" else ""
+    return first + with_notes(render(rows, form), notes(rows), form)
