@@ -18,6 +18,7 @@ from bench.errors import BenchError, StoreError
 from bench.records import Backbone, Environment, Freeze, TrialResult
 from bench.reporting import pytest_benchmark
 from bench.running.store import writing
+from benchmarks.conftest import Paced
 
 ROOT = Path(__file__).parents[1]
 MACHINE = Environment(
@@ -234,6 +235,25 @@ def test_sizes_that_are_none_are_refused() -> None:
     done = run_cases("--collect-only", "--batch-size", "none")
     assert done.returncode == 4
     assert "--batch-size: 'none': expected a whole number from 1 on" in done.stderr
+
+
+def test_the_device_is_awaited_once_a_round() -> None:
+    done: list[str] = []
+
+    class Step:
+        def run(self, batch: tuple[str, str]) -> None:
+            done.append(f"run {batch[0]}")
+
+        def wait(self) -> None:
+            done.append("wait")
+
+        def close(self) -> None:
+            done.append("close")
+
+    paced = Paced(Step(), ("pictures", "targets"), 2)
+    for _ in range(5):
+        paced()
+    assert done == [*["run pictures", "run pictures", "wait"] * 2, "run pictures"]
 
 
 @pytest.mark.slow

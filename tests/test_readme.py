@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from bench import suite
-from bench.reporting import tables
+from bench.reporting import cost_tables, tables
 from bench.running import store
-from benchmarks import measured, memory, study
+from benchmarks import measured, memory, overhead, repeat, study
 from benchmarks import tables as speed_tables
 
 ROOT = Path(__file__).parents[1]
@@ -21,15 +21,18 @@ MADE = {
     "speed": lambda path: speed_tables.document(measured.read(path), "markdown"),
     "study": lambda path: study.table(path, "github"),
     "memory": lambda path: memory.sentence(json.loads(path.read_text())),
+    "costs": lambda path: cost_tables.brief(store.read(path).costs),
+    "repeat": lambda path: repeat.table(json.loads(path.read_text()), "github"),
+    "overhead": lambda path: overhead.table(json.loads(path.read_text()), "github"),
 }
-SHOWN = re.findall(r"<!-- (speed|study|memory): (\S+) -->\n(.*?)<!-- end -->", README, re.DOTALL)
+SHOWN = re.findall(rf"<!-- ({'|'.join(MADE)}): (\S+) -->\n(.*?)<!-- end -->", README, re.DOTALL)
 
 
 def test_every_comparison_is_shown() -> None:
     assert {kind for kind, _, _ in SHOWN} == set(MADE)
 
 
-@pytest.mark.parametrize(("kind", "file", "shown"), SHOWN, ids=[kind for kind, _, _ in SHOWN])
+@pytest.mark.parametrize(("kind", "file", "shown"), SHOWN, ids=[file for _, file, _ in SHOWN])
 def test_a_comparison_is_made_from_committed_results(kind: str, file: str, shown: str) -> None:
     assert shown.strip() == MADE[kind](ROOT / file).strip()
 

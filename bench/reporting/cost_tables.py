@@ -270,6 +270,11 @@ def _legend(ran: Sequence[CostResult]) -> Iterator[str]:
     yield "weights are random, which changes no speed"
 
 
+def brief(rows: Sequence[CostResult], form: str = "markdown") -> str:
+    """The overview and `notes`, for a page that has no room for every workload's figures."""
+    return with_notes(overview(rows, form), notes(rows), form)
+
+
 def document(rows: Sequence[CostResult], form: str = "markdown") -> str:
     """What ``bench show`` prints of measurements: backbones, each workload, and `notes`."""
     several = len({r.spec.work for r in rows}) > 1
