@@ -120,6 +120,12 @@ class Rate(Record):
             high=float(high),
         )
 
+    @property
+    def spread(self) -> float:
+        """What the middle half of the bursts spans, as a share of their median."""
+        low, high = np.quantile(self.samples, (0.25, 0.75))
+        return float((high - low) / self.median)
+
 
 class Latency(Record):
     """Milliseconds from one picture to its result, the device synchronised after each."""
@@ -243,8 +249,7 @@ class CostResult(Record):
     @property
     def unsteady(self) -> bool:
         """Whether the bursts differ so much that their median says little."""
-        rate = self.device
-        return rate is not None and rate.high - rate.low > WIDE * rate.median
+        return self.device is not None and self.device.spread > WIDE
 
     @property
     def doubtful(self) -> bool:
@@ -261,8 +266,8 @@ INPUT_BOUND = 0.1
 BUSY = 0.1
 """Share of the cores that other work must use before a measurement is in doubt."""
 
-WIDE = 0.2
-"""A wider interval, as a share of its median, puts a measurement in doubt."""
+WIDE = 0.1
+"""A wider spread of the bursts puts a measurement in doubt."""
 
 Spec = TrialSpec | CostSpec
 """What a worker can be asked to do."""

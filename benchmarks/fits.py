@@ -12,10 +12,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.measuring.subject import LEARNING_RATE, Subject
+from bench.measuring.subject import LEARNING_RATE, Subject, epoch_of
 from bench.measuring.timing import WARM_STEPS
 from bench.records import Phase, Progress
-from bench.training.batches import Batches, Pictures, of_pictures, targets
+from bench.training.batches import Pictures, of_pictures, targets
 from bench.training.fitting import fit
 from bench.training.recording import Recorder
 
@@ -77,11 +77,7 @@ class Fits:
         self._model, self._steps = what.model, steps
         self._phase = Phase(epochs=1, learning_rate=LEARNING_RATE, optimizer=spec.optimizer)
         self._stage = spec.workload
-        rows = np.arange(steps * spec.batch_size) % len(shown)
-        again = Pictures(shown.pixels, rows, shown.labels[rows], ("",) * len(rows))
-        self._train = Batches(
-            lambda _: (again,), again.labels, spec.batch_size, spec.head, spec.classes, seed=0
-        )
+        self._train = epoch_of(shown, spec, spec.batch_size, steps)
         self._val = of_pictures(shown, spec.batch_size, spec.head, spec.classes)
         first = np.arange(spec.batch_size)
         self._batch = shown[first], targets(shown.labels, spec.head, spec.classes)[first]

@@ -81,7 +81,7 @@ def test_memory_says_whose_it_is() -> None:
     assert "tensors took there" in table(make_cost(memory=device))
     bound = make_cost(memory=device.model_copy(update={"bound": True}))
     assert "≤ 1.00" in table(bound)
-    assert "had been tried in the same process" in table(bound)
+    assert "were tried in the same process" in table(bound)
 
 
 def test_the_workloads_of_a_backbone_stand_side_by_side() -> None:
@@ -98,3 +98,11 @@ def test_the_workloads_of_a_backbone_stand_side_by_side() -> None:
     assert len(lines) == 4
     assert "phase 2 all, images/s" in table(first, second)
     assert "inference, images/s" not in table(first)  # one workload needs no overview
+
+
+def test_what_nobody_measured_has_no_column_and_no_legend() -> None:
+    bare = make_cost(end_to_end=None, memory=None, size=None, latency=None)
+    shown = table(bare)
+    for word in ("end to end", "memory", "GMACs", "latency"):
+        assert word not in shown
+        assert word in table(make_cost())

@@ -64,7 +64,7 @@ class _TensorFlow:
         import tensorflow as tf
 
         steps: dict[Kind, Callable[[Any, Any], Any]] = {
-            "inference": lambda pictures, _: model(pictures, training=False),
+            "inference": lambda pictures, targets: model(pictures, training=False),
             "training": lambda pictures, targets: model.train_step((pictures, targets)),
         }
         self._sync = tf.test.experimental.sync_devices

@@ -116,8 +116,10 @@ def pictures(count: int, size: int, classes: int, file: Any = None) -> Pictures:
     return Pictures(noise, indices, indices % classes, ("",) * count)
 
 
-def epoch_of(shown: Pictures, spec: CostSpec, batch_size: int) -> Batches:
+def epoch_of(
+    shown: Pictures, spec: CostSpec, batch_size: int, batches: int = EPOCH_BATCHES
+) -> Batches:
     """An epoch of whole batches over a few pictures, read and shuffled as in a trial."""
-    rows = np.arange(EPOCH_BATCHES * batch_size) % len(shown)
+    rows = np.arange(batches * batch_size) % len(shown)
     again = Pictures(shown.pixels, rows, shown.labels[rows], ("",) * len(rows))
     return Batches(lambda _: (again,), again.labels, batch_size, spec.head, spec.classes, seed=0)

@@ -95,7 +95,6 @@ def _joules(row: CostResult) -> str | None:
 
 STACK = Column("stack", lambda r: r.stack.id)
 PIXELS = Column("pixels", lambda r: r.spec.image_size)
-JOULES = Column("J/image", _joules)
 STATUS = Column("status", lambda r: r.status)
 
 COLUMNS = (
@@ -113,6 +112,7 @@ COLUMNS = (
     _size("disk MB", "disk_bytes", lambda n: f"{n / 1e6:.0f}"),
     _size("GMACs", "step_macs", lambda n: _digits(n / 1e9)),
     Column("MFU %", _utilisation),
+    Column("J/image", _joules),
 )
 """For people. GMACs are of a step on one picture, gradients included."""
 
@@ -194,10 +194,9 @@ def _apart(rows: Sequence[CostResult]) -> list[Column]:
 
 
 def _columns(rows: Sequence[CostResult]) -> list[Column]:
-    """What tells the rows apart, what was measured, and what went wrong."""
-    found = [*_apart(rows), *COLUMNS]
-    if any(r.joules_per_image is not None for r in rows):
-        found.append(JOULES)
+    """What tells the rows apart, what was measured of any of them, and what went wrong."""
+    measured = [c for c in COLUMNS if any(c.cell(r) is not None for r in rows)]
+    found = [*_apart(rows), *measured]
     return [*found, STATUS] if any(r.status != "ok" for r in rows) else found
 
 
@@ -237,8 +236,9 @@ def _doubts(rows: Sequence[CostResult]) -> Iterator[str]:
         )
     if unsteady := [r for r in rows if r.unsteady]:
         yield (
-            f"? the interval is wider than {WIDE:.0%} of its median in {_which(unsteady, rows)}: "
-            "repeat it on a quiet machine (--again), or for longer (--seconds)"
+            f"? the middle half of the bursts spans over {WIDE:.0%} of the median in "
+            f"{_which(unsteady, rows)}: repeat it on a quiet machine (--again), or for longer "
+            "(--seconds)"
         )
     if bound := [r for r in rows if r.input_bound]:
         yield f"? input-bound, the device waits for pictures: {_which(bound, rows)}"
@@ -255,18 +255,19 @@ def _which(some: Sequence[CostResult], rows: Sequence[CostResult]) -> str:
 def _legend(ran: Sequence[CostResult]) -> Iterator[str]:
     yield (
         "images/s: the stock model's steps, the batch on the device already, median of bursts "
-        "(95% of them lay between); end to end: batch by batch from a file, as trials read it"
+        "(95% of them lay between)"
     )
-    resident = ran[0].memory is None or ran[0].memory.kind == "resident"
-    bound = "; ≤: after other ways or batch sizes had been tried in the same process"
-    yield (
-        f"memory: the most that {'the process held' if resident else 'tensors took there'}"
-        + (bound if any(r.memory and r.memory.bound for r in ran) else "")
-    )
-    yield (
-        "GMACs: multiply-accumulates of a step for one picture, gradients included; MFU: twice "
-        "that, against a large matrix product in the same precision on the same machine"
-    )
+    if any(r.end_to_end for r in ran):
+        yield "end to end: batch by batch from a mapped file, as trials read their pictures"
+    for kind, said in (("resident", "the process held"), ("device", "tensors took there")):
+        if known := [m for r in ran if (m := r.memory) and m.kind == kind]:
+            bound = "; ≤: after other ways or batch sizes were tried in the same process"
+            yield f"memory: the most that {said}{bound if any(m.bound for m in known) else ''}"
+    if any(r.size for r in ran):
+        yield (
+            "GMACs: multiply-accumulates for one picture, in a step's row gradients included; MFU: "
+            "twice that, against a large matrix product in the same precision on the same machine"
+        )
     yield "weights are random, which changes no speed"
 
 
