@@ -312,7 +312,7 @@ def _measure_costs(asked: "Asked", folder: Path, seconds: float, again: bool) ->
     """Measure one after another, never two at once; whether every one has a result."""
     from bench.records import Execution
     from bench.reporting.live import LiveReport
-    from bench.running import backends, runner, store
+    from bench.running import backends, cases, devices, runner, store
     from bench.running.engines import local_engines
     from bench.running.messages import Setup
     from bench.settings import Settings
@@ -334,8 +334,13 @@ def _measure_costs(asked: "Asked", folder: Path, seconds: float, again: bool) ->
                 backend=asked.backend,
             )
             live = LiveReport(out, asked.name, "measurement")
-            with local_engines(setup, None, (None,)) as engines, live:
-                stands = (lambda row: not row.doubtful) if again else runner.any_row
+            # One GPU, and the same each time. None leaves a machine without any to its framework.
+            gpu = (*devices.visible(), None)[:1]
+
+            def stands(row: "Row") -> bool:
+                return cases.stands(row, seconds, again)
+
+            with local_engines(setup, 60 * asked.minutes, gpu) as engines, live:
                 summary = runner.run_side_by_side(asked.cases, held, engines, live, stands)
     return summary.all_ok
 

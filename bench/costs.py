@@ -86,10 +86,13 @@ class CostSpec(Record):
 
     @property
     def label(self) -> str:
-        """One line for people."""
+        """One line for people: what is unusual is named, too."""
         batch = f"batch {self.batch_size}" if self.batch_size else "largest batch"
-        size = f"{self.image_size} px"
-        return " · ".join((self.backbone.name, size, self.work, batch, self.mode))
+        parts = [self.backbone.name, f"{self.image_size} px", self.work, batch, self.mode]
+        named = {"head": self.head.name, "optimizer": self.optimizer, "precision": self.precision}
+        usual = {"head": "linear", "optimizer": "adam", "precision": "auto"}
+        parts += [value for key, value in named.items() if value != usual[key]]
+        return " · ".join(parts)
 
 
 class Rate(Record):
@@ -128,11 +131,17 @@ class Rate(Record):
 
 
 class Latency(Record):
-    """Milliseconds from one picture to its result, the device synchronised after each."""
+    """Milliseconds from a picture in the host's memory to its result on the device.
+
+    Attributes:
+        median, p90: over so many single calls.
+        p99: None where there were too few of them.
+        count: of the calls.
+    """
 
     median: float
     p90: float
-    p99: float
+    p99: float | None
     count: int
 
 
@@ -182,7 +191,8 @@ class CostResult(Record):
         batch_reason: how the batch size was found, where it was not given.
         execution: ``graph``, ``xla`` or ``eager``, and how that was decided.
         rewrites: what was done to the backbone's operations, to the same effect.
-        compile_seconds: of the first step, over what a later one takes.
+        compile_seconds: of the first step, over what a later one takes: compilation, where the
+            backend compiles.
         device: throughput with the batch on the device already.
         end_to_end: throughput from pictures in a memory-mapped file, batch by batch, as trials read
             them.
@@ -191,8 +201,10 @@ class CostResult(Record):
         flops_per_second: achieved on the device, two for each multiply-accumulate.
         peak_flops_per_second: of a large matrix product in the same precision on this device.
         joules_per_image: what the accelerator drew, from its own counter; None without one.
-        elsewhere: share of the cores' time, 0 to 1, that other work used meanwhile.
-        gpu_processes: others that computed on the same GPU meanwhile; None without NVML.
+        timed_seconds: asked for, to time each kind of step.
+        elsewhere: share of the cores' time, 0 to 1, that other work used while steps were timed;
+            the most that it was.
+        gpu_processes: others on the same GPU, before or after; None without NVML.
         seconds: wall time of the whole measurement.
     """
 
@@ -217,6 +229,7 @@ class CostResult(Record):
     flops_per_second: float | None = None
     peak_flops_per_second: float | None = None
     joules_per_image: float | None = None
+    timed_seconds: float | None = None
     elsewhere: float | None = None
     gpu_processes: int | None = None
     environment: Environment | None = None

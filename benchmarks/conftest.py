@@ -117,7 +117,7 @@ def throughput(benchmark: Any, place: "Workplace", request: pytest.FixtureReques
 
 def _measure(spec: CostSpec, place: "Workplace", benchmark: Any, config: pytest.Config) -> None:
     """Build, compile and warm up; then have the rounds timed."""
-    from bench.measuring import fastest, subject, timing
+    from bench.measuring import fastest, load, subject, timing
     from bench.measuring.steps import Bursts
     from bench.reporting.pytest_benchmark import Extra
 
@@ -138,12 +138,14 @@ def _measure(spec: CostSpec, place: "Workplace", benchmark: Any, config: pytest.
         compile_seconds=max(0.0, first - warm),
     )
     benchmark.group = spec.label
-    benchmark.extra_info.update(extra.written())
     steps = max(1, math.ceil(timing.BURST_SECONDS / warm))
-    benchmark.pedantic(
-        Paced(step, batch, steps), rounds=_rounds(config, steps * warm), iterations=steps
-    )
-    step.wait()  # pytest-benchmark ends with a call of its own, which nobody awaited
+    with load.Watch() as machine:
+        benchmark.pedantic(
+            Paced(step, batch, steps), rounds=_rounds(config, steps * warm), iterations=steps
+        )
+        step.wait()  # pytest-benchmark ends with a call of its own, which nobody awaited
+    found = extra.model_copy(update={"elsewhere": machine.elsewhere})
+    benchmark.extra_info.update(found.written())
     step.close()
 
 

@@ -20,13 +20,12 @@ import argparse
 import math
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from pydantic import Field
@@ -39,6 +38,7 @@ from bench.records import Environment, Execution, Record, Stack
 if TYPE_CHECKING:
     from bench.measuring.steps import Bursts
     from bench.measuring.subject import Subject
+    from bench.training.batches import Pictures
     from bench.training.trial import Workplace
 
 LIMIT = 0.02
@@ -46,7 +46,7 @@ LIMIT = 0.02
 BACKBONES = ("MobileNetV2",)
 IMAGE_SIZE, BATCH_SIZE = 160, 32
 ROUNDS, SECONDS = 15, 3.0
-FEWEST_STEPS, DISTINCT_BATCHES = 4, 2
+FEWEST_STEPS = 4
 RESAMPLES, QUANTILES = 10_000, (0.025, 0.975)
 OUTPUT = Path("results/reference/overhead.json")
 
@@ -212,7 +212,8 @@ def measure(spec: CostSpec, place: "Workplace", rounds: int, seconds: float) -> 
     fitted = subject.load(spec, place) if stepped.kind == "training" else None
     mode = fastest.default(stepped)
     batch = stepped.batch(size)
-    with closing(stepped.step(batch)) as step, tempfile.TemporaryFile() as file:
+    mapped = subject.mapped_pictures(size, spec, None)
+    with closing(stepped.step(batch)) as step, mapped as shown:
         run = Bursts(step, lambda: batch)
         steps = _steps(run, seconds)
         sides: dict[str, Side] = {
@@ -220,7 +221,7 @@ def measure(spec: CostSpec, place: "Workplace", rounds: int, seconds: float) -> 
             "measured": lambda: measured(run, steps, seconds),
         }
         if fitted is not None:
-            sides |= _fits(fitted, steps, file)
+            sides |= _fits(fitted, steps, shown)
         in_turns(sides, 1)  # compiles the fits
         with Watch() as machine:
             taken = in_turns(sides, rounds)
@@ -260,17 +261,14 @@ def measured(run: "Bursts", steps: int, seconds: float) -> float:
     """What ``bench measure`` reads; the mean of its bursts, because the bare loop has no other."""
     from bench.measuring import timing
 
-    return statistics.fmean(timing.bursts({"step": run}, seconds)["step"].seconds)
+    return statistics.fmean(timing.timed(run, seconds).seconds)
 
 
-def _fits(what: "Subject", steps: int, file: Any) -> dict[str, Side]:
+def _fits(what: "Subject", steps: int, shown: "Pictures") -> dict[str, Side]:
     """Both ways to fit a model that nobody else uses."""
-    from bench.measuring import subject
     from benchmarks.fits import Fits
 
-    size = what.spec.batch_size or BATCH_SIZE
     what.compile("auto")
-    shown = subject.pictures(DISTINCT_BATCHES * size, what.spec.image_size, what.spec.classes, file)
     fits = Fits(what, shown, steps)
     return {"fit": fits.plain, "trial": fits.trial}
 

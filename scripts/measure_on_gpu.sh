@@ -16,8 +16,19 @@ export KERAS_BACKEND=${KERAS_BACKEND:-jax}
 bench=("${PYTHON:-python3}" -m bench)
 suite=${SUITE:-suites/real_small.toml}
 
-"${bench[@]}" doctor || echo "bench doctor found something; going on" >&2
-"${bench[@]}" measure MobileNetV2 EfficientNetV2B0 ResNet50 ConvNeXtTiny \
+# Exit code 1 means that some row has no result, out of memory say: the others are worth going on.
+incomplete=0
+go() {
+    local code=0
+    "${bench[@]}" "$@" || code=$?
+    if [ "$code" -gt 1 ]; then exit "$code"; fi
+    if [ "$code" -eq 1 ]; then incomplete=1; fi
+}
+
+go doctor
+incomplete=0
+go measure MobileNetV2 EfficientNetV2B0 ResNet50 ConvNeXtTiny \
     --batch-size 32 --batch-size 256 --batch-size largest \
     --mode default --mode best --results "$results" "$@"
-"${bench[@]}" run "$suite" --only MobileNetV2 --only tf_flowers --workers auto --results "$results"
+go run "$suite" --only MobileNetV2 --only tf_flowers --workers auto --results "$results"
+exit "$incomplete"

@@ -1,5 +1,6 @@
 """One measurement from spec to row, on a small network: whatever happens becomes a status."""
 
+import time
 from pathlib import Path
 
 import keras
@@ -9,10 +10,11 @@ import tiny
 from conftest import STACK
 
 from bench.costs import CostResult, CostSpec
-from bench.measuring import cost, fastest, sizing, steps, subject, timing
+from bench.measuring import cost, fastest, peak, sizing, steps, subject, timing
 from bench.records import Backbone, Freeze, Head, Progress, WeightsUsed
 from bench.settings import Settings
 from bench.training import execution
+from bench.training.batches import Pictures
 from bench.training.trial import Workplace
 from bench.zoo import weights
 
@@ -34,7 +36,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         return weights.LoadedBackbone(tiny.backbone(), "minus_one_to_one", used, r"block(\d)_")
 
     monkeypatch.setattr(weights, "load", load)
-    monkeypatch.setattr(cost, "_peak", lambda _: 1e11)
+    monkeypatch.setattr(peak, "peak_flops", lambda _: 1e11)
     monkeypatch.setattr(timing, "BURST_SECONDS", 0.005)
 
 
@@ -69,7 +71,7 @@ def test_a_workload_becomes_a_whole_row(place: Workplace, workload: str) -> None
     assert row.utilisation == pytest.approx(row.flops_per_second / 1e11)
     assert row.joules_per_image is None  # never guessed
     assert (row.latency is not None) is (workload == "inference")
-    assert [p.stage for p in said] == ["weights", "batch size", workload]
+    assert [p.stage for p in said] == ["batch size", "weights", workload]
     assert CostResult.model_validate_json(row.model_dump_json()) == row
 
 
@@ -186,6 +188,24 @@ def test_xla_that_fails_leaves_the_graph(place: Workplace, monkeypatch: pytest.M
     assert row.execution == "graph: measured: XLA failed (ValueError: no such operation in XLA)"
 
 
+def test_input_that_is_slower_than_the_device_is_seen(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches made ahead while the device was timed must not count as fast ones."""
+    read = Pictures.__getitem__
+
+    def slow(self: Pictures, rows: np.ndarray) -> np.ndarray:
+        if isinstance(self.pixels, np.memmap):
+            time.sleep(0.05)
+        return read(self, rows)
+
+    monkeypatch.setattr(Pictures, "__getitem__", slow)
+    row = measured(place, spec("inference"))
+    assert row.end_to_end.high < 1.05 * 4 / 0.05  # pictures in a batch, seconds to make it
+    assert row.device.median > 2 * 4 / 0.05
+    assert row.input_bound
+
+
 def test_every_head_and_loss_can_be_measured(place: Workplace) -> None:
     for head in (
         Head(name="binary", loss="binary"),
@@ -196,9 +216,9 @@ def test_every_head_and_loss_can_be_measured(place: Workplace) -> None:
 
 
 def test_pictures_are_read_from_a_mapped_file_in_shuffled_whole_batches(tmp_path: Path) -> None:
-    with (tmp_path / "pixels").open("w+b") as file:
-        shown = subject.pictures(8, 16, 10, file)
+    with subject.mapped_pictures(4, spec(), tmp_path) as shown:
         assert isinstance(shown.pixels, np.memmap)
+        assert len(shown) == 4 * subject.FILE_BATCHES
         epoch = subject.epoch_of(shown, spec(), 4)
         epoch.start_epoch(0)
         assert len(epoch) == subject.EPOCH_BATCHES

@@ -7,7 +7,7 @@ import pytest
 from conftest import STACK, make_cost, make_rate
 
 from bench.costs import Memory
-from bench.records import Freeze
+from bench.records import Freeze, Head
 from bench.reporting import cost_tables
 from bench.reporting.forms import FORMATS
 
@@ -106,3 +106,26 @@ def test_what_nobody_measured_has_no_column_and_no_legend() -> None:
     for word in ("end to end", "memory", "GMACs", "latency"):
         assert word not in shown
         assert word in table(make_cost())
+
+
+def test_no_two_measurements_collapse_into_one() -> None:
+    first = make_cost()
+    changes = [
+        {"head": Head(name="mlp")},
+        {"precision": "float32"},
+        {"optimizer": "sgd"},
+        {"image_size": 96},
+        {"mode": "best"},
+        {"batch_size": None},
+        {"batch_norm": "train"},
+    ]
+    rows = [first, *(make_cost(first.spec.model_copy(update=c)) for c in changes)]
+    lines = cost_tables.render(rows, "markdown").splitlines()[2:]
+    assert len(set(lines)) == len(rows) == 8
+    shown = cost_tables.overview(rows[:-1], "markdown")
+    assert shown.count("100") == 7
+
+
+def test_p99_of_too_few_calls_is_not_shown() -> None:
+    few = make_cost().latency.model_copy(update={"p99": None})
+    assert "8.00 / 9.00 / –" in table(make_cost(latency=few))

@@ -12,7 +12,7 @@ from bench.cli import app
 SCRIPT = Path(__file__).parents[1] / "scripts" / "measure_on_gpu.sh"
 NOTING = """#!/usr/bin/env bash
 echo "$KERAS_BACKEND $*" >> "$NOTED"
-case "$*" in *doctor*) exit 1 ;; esac
+case "$*" in *doctor*) exit 1 ;; *measure*) exit "${MEASURED:-0}" ;; esac
 """
 
 
@@ -29,7 +29,8 @@ def ran(noted: Path, *words: str, **environment: str) -> list[list[str]]:
     """The commands of one run of the script, each as its words."""
     mine = {"PYTHON": str(noted.parent / "python"), "NOTED": str(noted), **environment}
     inherited = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
-    subprocess.run([SCRIPT, *words], env=inherited | mine, check=True, cwd=noted.parent)
+    done = subprocess.run([SCRIPT, *words], env=inherited | mine, check=False, cwd=noted.parent)
+    assert done.returncode == int(environment.get("MEASURED", 0))
     return [line.split() for line in noted.read_text().splitlines()]
 
 
@@ -46,6 +47,14 @@ def test_backend_and_suite_can_be_chosen(noted: Path) -> None:
     doctor, _, run = ran(noted, "out", KERAS_BACKEND="torch", SUITE="suites/quickstart.toml")
     assert doctor[0] == "torch"
     assert run[4] == "suites/quickstart.toml"
+
+
+def test_a_measurement_without_a_result_does_not_stop_the_rest(noted: Path) -> None:
+    assert len(ran(noted, "out", MEASURED="1")) == 3
+
+
+def test_wrong_usage_does(noted: Path) -> None:
+    assert len(ran(noted, "out", MEASURED="2")) == 2
 
 
 def test_without_a_folder_it_says_how(noted: Path) -> None:

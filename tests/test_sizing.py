@@ -2,7 +2,9 @@
 
 import pytest
 
+from bench.errors import BenchError
 from bench.measuring import sizing
+from bench.measuring.sizing import Found
 
 
 class ResourceExhaustedError(Exception):
@@ -24,18 +26,19 @@ class Device:
 
 def test_what_fits_at_once_is_taken() -> None:
     device = Device(5000)
-    assert sizing.largest(device, 1024) == (1024, "1024 fits, not tried on")
+    assert sizing.largest(device, 1024) == Found(1024, "1024 fits; more was not tried")
     assert device.tried == [1024]
 
 
-@pytest.mark.parametrize("error", [ResourceExhaustedError, MemoryError])
+# The last is what a GPU library says that finds no workspace, or a kernel that is too large.
+@pytest.mark.parametrize("error", [ResourceExhaustedError, MemoryError, RuntimeError])
 def test_memory_that_runs_out_halves_the_batch_and_is_recorded(error: type[Exception]) -> None:
     device = Device(300, error)
-    size, how = sizing.largest(device, 1024)
-    assert size == 256
+    found = sizing.largest(device, 1024)
+    assert (found.size, found.refused) == (256, 2)
     assert device.tried == [1024, 512, 256]
     refused = f"did not fit ({error.__name__}: failed to allocate memory)"
-    assert how == f"1024 {refused}; 512 {refused}; 256 fits"
+    assert found.reason == f"1024 {refused}; 512 {refused}; 256 fits"
 
 
 def test_where_not_even_one_fits_the_error_stays_what_it_is() -> None:
@@ -43,8 +46,8 @@ def test_where_not_even_one_fits_the_error_stays_what_it_is() -> None:
         sizing.largest(Device(0), 4)
 
 
-def test_another_error_is_no_reason_to_try_less() -> None:
-    device = Device(1, ValueError)
-    with pytest.raises(ValueError, match="failed"):
+def test_an_error_of_ours_is_no_reason_to_try_less() -> None:
+    device = Device(1, BenchError)
+    with pytest.raises(BenchError, match="failed"):
         sizing.largest(device, 8)
     assert device.tried == [8]

@@ -43,5 +43,9 @@ def test_what_was_measured_apart_fills_the_columns_of_a_trial() -> None:
     )
     assert "– / –" in tables.render([shared], "markdown")
     costs = [measured(120.0, "phase 1"), measured(40.0, "phase 2")]
-    assert "120 / 40" in tables.render([shared], "markdown", costs)
+    assert "120* / 40*" in tables.render([shared], "markdown", costs)
+    assert "as `bench measure` found it" in tables.document([shared], "markdown", costs)
+    assert "300 / 300" in tables.render([row], "markdown", costs)  # its own steps go first
+    doubtful = [c.model_copy(update={"elsewhere": 0.5}) for c in costs]
+    assert "120*? / 40*?" in tables.render([shared], "markdown", doubtful)
     assert "phase2_stock_images_per_second" in tables.render([shared], "csv", costs)

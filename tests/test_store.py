@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import STACK, make_dataset, make_phase, make_result, make_spec
+from conftest import STACK, make_cost, make_dataset, make_phase, make_result, make_spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.costs import CostResult
 from bench.errors import StoreError, StoreLockedError
 from bench.records import Freeze, TrialResult
 from bench.running import store
@@ -621,3 +622,21 @@ def test_no_folder_of_this_machine_gets_into_a_row(tmp_path: Path) -> None:
         "looked in <BENCH_WEIGHTS_DIR> and <suite folder>/a.h5 and <BENCH_CACHE_DIR>/images"
     )
     assert stored.dataset.notes == ("<TFDS_DATA_DIR>/x: read from the cache",)
+
+
+def test_repeating_a_measurement_loses_nothing_that_was_known(tmp_path: Path) -> None:
+    def counts(*rows: CostResult) -> CostResult:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        with store.writing(folder) as held:
+            for row in rows:
+                held.append(row, None)
+            assert len(held.settled(STACK)) == (rows[-1].status == "ok" or rows[0].status == "ok")
+        (found,) = store.read(folder).costs
+        return found
+
+    good, busy = make_cost(seconds=1.0), make_cost(seconds=2.0, elsewhere=0.5)
+    failed = make_cost(seconds=3.0, status="failed", device=None)
+    assert counts(busy, good) == counts(good, busy) == counts(good, failed) == good
+    assert counts(failed, busy) == busy
+    again = make_cost(seconds=4.0)
+    assert counts(good, again) == again

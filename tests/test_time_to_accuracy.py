@@ -20,6 +20,8 @@ def row(
     """Two epochs of phase 1 and one of phase 2, 2 s each."""
     first, second, third = (make_phase(v, first_epoch=i) for i, v in enumerate(val))
     phase1 = first.model_copy(update={"epochs": (*first.epochs, *second.epochs)})
+    if way == "shared":  # not the stock model trained
+        phase1, third = (p.model_copy(update={"images_per_second": None}) for p in (phase1, third))
     return make_result(
         make_spec(seed=seed), phase1=phase1, phase2=third, way=way, dataset=make_dataset()
     )
@@ -48,6 +50,12 @@ def test_where_work_was_shared_the_measured_throughput_counts() -> None:
     assert time_to_accuracy.first_reached(shared, 0.6, NOBODY) == Reached(2, None)
     assert time_to_accuracy.first_reached(shared, 0.6, costs()) == Reached(2, 600 / 100 * 2)
     assert time_to_accuracy.first_reached(shared, 0.9, costs()) == Reached(3, 12.0 + 600 / 50)
+
+
+def test_a_phase_that_ran_whole_has_its_own_seconds() -> None:
+    shared = row(way="shared")
+    whole = shared.model_copy(update={"phase2": row().phase2})
+    assert time_to_accuracy.first_reached(whole, 0.9, costs()) == Reached(3, 12.0 + 2.0)
 
 
 def test_another_stacks_throughput_does_not() -> None:

@@ -15,10 +15,15 @@ class Speeds:
     """
 
     def __init__(self, costs: Iterable[CostResult]) -> None:
-        self._rates = {(c.stack.id, c.key): c.device.median for c in costs if c.device}
+        self._rows = {(c.stack.id, c.key): c for c in costs if c.device}
+
+    def row(self, spec: TrialSpec, stack: Stack, phase: int) -> CostResult | None:
+        """The measurement of the stock model in phase 1 or 2; None where there is none."""
+        cases = (c for c in of_trial(spec) if c.workload == f"phase {phase}")
+        found = (self._rows.get((stack.id, case.key)) for case in cases)
+        return next((row for row in found if row is not None), None)
 
     def of(self, spec: TrialSpec, stack: Stack, phase: int) -> float | None:
-        """Images/s of the stock model in phase 1 or 2; None where it was not measured."""
-        cases = (c for c in of_trial(spec) if c.workload == f"phase {phase}")
-        found = (self._rates.get((stack.id, case.key)) for case in cases)
-        return next((rate for rate in found if rate is not None), None)
+        """Its images/s."""
+        row = self.row(spec, stack, phase)
+        return row.device.median if row and row.device else None

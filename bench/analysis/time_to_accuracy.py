@@ -76,7 +76,13 @@ def _epochs(row: TrialResult) -> Iterator[tuple[int, Epoch]]:
 
 
 def _seconds(row: TrialResult, phase: int, epoch: Epoch, speeds: Speeds) -> float | None:
-    if row.way == "literal":
+    if row.way == "literal" or _ran_whole(row, phase):
         return epoch.seconds
     rate = speeds.of(row.spec, row.stack, phase)
     return row.dataset.train / rate if rate and row.dataset else None
+
+
+def _ran_whole(row: TrialResult, phase: int) -> bool:
+    """Whether the stock model trained in a phase, though the trial shared other work."""
+    result = row.phase1 if phase == 1 else row.phase2
+    return result is not None and result.images_per_second is not None

@@ -6,23 +6,25 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench.costs import COST_VERSION, CostResult, CostSpec, Latency, Memory, Rate, Size
 from bench.measuring import energy, fastest, flops, load, memory, peak, sizing, subject, timing
+from bench.measuring.sizing import Found
 from bench.measuring.steps import Batch, Bursts, Step, to_device
 from bench.measuring.subject import Subject
+from bench.measuring.timing import Pace, Timed
 from bench.records import Progress, Stack
-from bench.training.modes import Mode
+from bench.training import ahead
+from bench.training.batches import Batches, targets
 from bench.training.recording import Report
 from bench.training.trial import Workplace, explained
 
 ENERGY_SECONDS = 2.0
 """NVML's counter is renewed some ten times a second."""
-DISTINCT_BATCHES = 2
-"""Of pictures to read from: more would measure the disk of a cold machine."""
 
 
 def measure(spec: CostSpec, place: Workplace, report: Report) -> CostResult:
@@ -41,6 +43,7 @@ def measure(spec: CostSpec, place: Workplace, report: Report) -> CostResult:
         "environment": place.environment,
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "protocol": COST_VERSION,
+        "timed_seconds": place.timed_seconds,
     }
     try:
         _measure(spec, place, report, row)
@@ -53,37 +56,48 @@ def measure(spec: CostSpec, place: Workplace, report: Report) -> CostResult:
 
 def _measure(spec: CostSpec, place: Workplace, report: Report, row: dict[str, Any]) -> None:
     """Fill the row as far as it goes."""
+    report(Progress(stage="batch size"))
+    found = _batch_size(spec, place)
+    row |= {"batch_size": found.size, "batch_reason": found.reason}
     report(Progress(stage="weights"))
     what = subject.load(spec, place)
     row |= {"rewrites": what.rewrite.text, "size": _size(what, place)}
-    report(Progress(stage="batch size"))
-    size = _batch_size(what, place, row)
-    batch = what.batch(size)
+    batch = what.batch(found.size)
     mode = fastest.best(what, batch) if spec.mode == "best" else fastest.default(what)
     row["execution"] = mode.text
     what.compile(mode.jit if spec.mode == "best" else "auto")
     report(Progress(stage=spec.workload))
-    step = what.step(batch)
-    with load.Watch() as machine:
-        with memory.Watch(place.stack) as held:
-            _time(what, step, batch, place, row)
-        row["memory"] = _memory(held.memory, mode, row)
-        row["joules_per_image"] = _joules(step, batch, row["device"], place.stack)
-        step.close()
-        if spec.workload == "inference":
+    tried = found.refused > 0 or (spec.mode == "best" and fastest.chooses())
+    before = energy.foreign_processes(place.stack)
+    elsewhere = [_throughput(what, batch, place, tried, row)]
+    if spec.workload == "inference":
+        with load.Watch() as machine:
             row["latency"] = _latency(what, place.timed_seconds)
-        row["peak_flops_per_second"] = _peak(place.stack.precision)  # last: it takes memory, too
-    row["elsewhere"] = machine.elsewhere
-    row["gpu_processes"] = energy.foreign_processes(place.stack)
+        elsewhere.append(machine.elsewhere)
+    row["elsewhere"] = max((e for e in elsewhere if e is not None), default=None)
+    counts = (before, energy.foreign_processes(place.stack))
+    row["gpu_processes"] = max((n for n in counts if n is not None), default=None)
+    row["peak_flops_per_second"] = peak.peak_flops(place.stack.precision)  # last: it takes memory
 
 
-_peak = cache(peak.peak_flops)
+def _batch_size(spec: CostSpec, place: Workplace) -> Found:
+    """The one asked for, or the largest that fits."""
+    if spec.batch_size is not None:
+        return Found(spec.batch_size)
+    device = "cpu" if place.stack.device == "cpu" else "accelerator"
+    return sizing.largest(_attempt(spec, place), sizing.LARGEST[device])
 
 
-def _memory(found: Memory | None, mode: Mode, row: dict[str, Any]) -> Memory | None:
-    """Frameworks keep what they were once given, so what was tried before counts as well."""
-    tried = "did not fit" in row["batch_reason"] or "measured" in mode.evidence
-    return found.model_copy(update={"bound": tried}) if found else None
+def _attempt(spec: CostSpec, place: Workplace) -> Callable[[int], None]:
+    """One step out of the box on a batch of so many pictures, on a model of its own."""
+
+    def attempt(size: int) -> None:
+        what = subject.load(spec, place)
+        batch = what.batch(size)
+        what.compile("auto")
+        Bursts(what.step(batch), lambda: batch)(1)
+
+    return attempt
 
 
 def _size(what: Subject, place: Workplace) -> Size:
@@ -105,69 +119,83 @@ def _size(what: Subject, place: Workplace) -> Size:
     )
 
 
-def _batch_size(what: Subject, place: Workplace, row: dict[str, Any]) -> int:
-    """The one asked for, or the largest that fits."""
-    size, how = what.spec.batch_size, ""
-    if size is None:
-        begin = sizing.LARGEST["cpu" if place.stack.device == "cpu" else "accelerator"]
-        size, how = sizing.largest(_attempt(what), begin)
-    row |= {"batch_size": size, "batch_reason": how}
-    return size
+def _throughput(
+    what: Subject, batch: Batch, place: Workplace, tried: bool, row: dict[str, Any]
+) -> float | None:
+    """Fill in what concerns the workload's steps.
 
+    The device is timed before and after the way from the file, so that a slow spell of the machine
+    does not make one of them look better; and never while batches are made ahead.
 
-def _attempt(what: Subject) -> Callable[[int], None]:
-    """One step out of the box on a batch of so many pictures."""
-
-    def attempt(size: int) -> None:
-        batch = what.batch(size)
-        what.compile("auto")
-        step = what.step(batch)
-        Bursts(step, lambda: batch)(1)
-        step.close()
-
-    return attempt
-
-
-def _time(what: Subject, step: Step, batch: Batch, place: Workplace, row: dict[str, Any]) -> None:
-    """Throughput of the device alone, and of the way from the pictures' file, in turns."""
-    spec, size = what.spec, row["batch_size"]
-    count = DISTINCT_BATCHES * size
-    with tempfile.TemporaryFile(dir=place.scratch) as file:
-        shown = subject.pictures(count, spec.image_size, spec.classes, file)
-        stream = _endless(subject.epoch_of(shown, spec, size))
-        runs = {
-            "device": Bursts(step, lambda: batch),
-            "end_to_end": Bursts(step, lambda: next(stream)),
-        }
-        found = timing.bursts(runs, place.timed_seconds)
-    row |= {name: timed.rate(size) for name, timed in found.items()}
-    row["compile_seconds"] = found["device"].compile_seconds
+    Returns:
+        Share of the cores' time that other work used meanwhile.
+    """
+    size = row["batch_size"]
+    step = what.step(batch)
+    run = Bursts(step, lambda: batch)
+    with memory.Watch(place.stack) as held:
+        pace = timing.warmed(run, place.timed_seconds)
+    row["memory"] = _memory(held.memory, tried)
+    with load.Watch() as machine:
+        first = timing.repeated(run, pace.steps, math.ceil(pace.bursts / 2))
+        read = _from_file(what, step, size, pace, place)
+        last = timing.repeated(run, pace.steps, pace.bursts // 2)
+    device = Timed((*first, *last), pace.steps, pace.first)
+    row |= {"device": device.rate(size), "end_to_end": read.rate(size)}
+    row["compile_seconds"] = device.compile_seconds
     row["flops_per_second"] = 2 * row["size"].step_macs * row["device"].median
+    row["joules_per_image"] = _joules(step, batch, row["device"], place.stack)
+    step.close()
+    return machine.elsewhere
 
 
-def _endless(epoch: Any) -> Iterator[Batch]:
+def _memory(found: Memory | None, tried: bool) -> Memory | None:
+    """Frameworks keep what they were once given, so what was tried before counts as well."""
+    return found.model_copy(update={"bound": tried}) if found else None
+
+
+def _from_file(what: Subject, step: Step, size: int, pace: Pace, place: Workplace) -> Timed:
+    """Throughput from the pictures' file.
+
+    What was made ahead while nobody looked would come for nothing: it is used up first, and bursts
+    follow one another without a pause.
+    """
+    with subject.mapped_pictures(size, what.spec, place.scratch) as shown:
+        epoch = subject.epoch_of(shown, what.spec, size)
+        stream = _endless(epoch)
+        run = Bursts(step, lambda: next(stream))
+        run(ahead.DEPTH + 1)
+        taken = timing.repeated(run, pace.steps, pace.bursts)
+        epoch.start_epoch(0)  # which waits for what is being made
+    return Timed(taken, pace.steps, pace.first)
+
+
+def _endless(epoch: Batches) -> Iterator[Batch]:
     for number in itertools.count():
         epoch.start_epoch(number)
         for i in range(len(epoch)):
-            yield to_device(*epoch[i])
+            pixels, labels = to_device(*epoch[i])
+            yield pixels, labels
 
 
 def _latency(what: Subject, seconds: float) -> Latency:
-    """From one picture in the host's memory to its result."""
-    shown = subject.pictures(1, what.spec.image_size, what.spec.classes)
-    picture, target = shown.pixels, shown.labels.astype("float32")
-    step = what.step(to_device(picture, target))
-    found = timing.latency(Bursts(step, lambda: to_device(picture, target)), seconds)
+    """From one picture in the host's memory to its result on the device."""
+    spec = what.spec
+    shown = subject.pictures(1, spec.image_size, spec.classes)
+    picture = shown[np.arange(1)]
+    pixels, labels = to_device(picture, targets(shown.labels, spec.head, spec.classes))
+    step = what.step((pixels, labels))
+    found = timing.latency(Bursts(step, lambda: (to_device(picture)[0], labels)), seconds)
     step.close()
     return found
 
 
 def _joules(step: Step, batch: Batch, device: Rate, stack: Stack) -> float | None:
     """What a picture costs in energy, while steps follow one another without a pause."""
-    size = len(batch[1])
-    steps = max(1, round(ENERGY_SECONDS * device.median / size))
     if stack.device == "cpu":
         return None
+    size = len(batch[1])
+    steps = max(1, round(ENERGY_SECONDS * device.median / size))
     with energy.Watch(stack) as drawn:
         Bursts(step, lambda: batch)(steps)
     return None if drawn.joules is None else drawn.joules / (steps * size)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import keras
-import numpy as np
 from numpy.typing import NDArray
 
 Kind = Literal["inference", "training"]
@@ -31,9 +30,9 @@ class Step(Protocol):
         """Hand the model its variables back; the step is of no use afterwards."""
 
 
-def to_device(pictures: NDArray[np.uint8], targets: NDArray[np.float32]) -> Batch:
-    """Copy a batch to the device: pictures stay uint8 (n, size, size, 3)."""
-    return keras.ops.convert_to_tensor(pictures), keras.ops.convert_to_tensor(targets)
+def to_device(*arrays: NDArray[Any]) -> tuple[Any, ...]:
+    """Copy to the device, as they are: pictures stay uint8 (n, size, size, 3)."""
+    return tuple(map(keras.ops.convert_to_tensor, arrays))
 
 
 def compiled(model: Any, kind: Kind, example: Batch) -> Step:

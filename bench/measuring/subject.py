@@ -1,10 +1,15 @@
 """What is measured: the stock model of a backbone, frozen and compiled as a workload has it."""
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.costs import CostSpec
 from bench.measuring.steps import Batch, Kind, Step, compiled, to_device
@@ -16,7 +21,10 @@ from bench.training.model import PinnedBackbone, TrialModel, build
 from bench.training.trial import Workplace
 from bench.zoo import backbones, freezing, rewriting, weights
 
-EPOCH_BATCHES = 100
+EPOCH_BATCHES = 1000
+FILE_BATCHES, FILE_BYTES = 64, 2**30
+"""More than a processor's caches hold; what was just written is in memory all the same, as the
+pictures of a trial are after its first epoch."""
 LEARNING_RATE = 1e-5
 """It changes no speed; a small one keeps the numbers of a long measurement finite."""
 
@@ -58,7 +66,9 @@ class Subject:
         """A batch on the device."""
         shown = pictures(size, self.spec.image_size, self.spec.classes)
         rows = np.arange(size)
-        return to_device(shown[rows], targets(shown.labels, self.spec.head, self.spec.classes))
+        wanted = targets(shown.labels, self.spec.head, self.spec.classes)
+        pixels, labels = to_device(shown[rows], wanted)
+        return pixels, labels
 
 
 def load(spec: CostSpec, place: Workplace) -> Subject:
@@ -96,24 +106,44 @@ def _freeze(spec: CostSpec, trial: TrialModel, layers: freezing.BackboneLayers) 
     protocol.unfreeze(trial, start, spec.batch_norm)
 
 
-def pictures(count: int, size: int, classes: int, file: Any = None) -> Pictures:
+def pictures(count: int, size: int, classes: int) -> Pictures:
     """Noise in place of pictures: no step is faster or slower for what it shows.
 
     Args:
         count: how many.
         size: side, in pixels.
         classes: labels go round in them.
-        file: an open file to map them from, as trials map theirs from the cache.
     """
+    return _labelled(_noise(count, size), classes)
+
+
+@contextmanager
+def mapped_pictures(batch_size: int, spec: CostSpec, folder: Path | None) -> Iterator[Pictures]:
+    """The same in a file that is mapped, as trials map theirs from the cache.
+
+    Args:
+        batch_size: pictures in a step. There are `FILE_BATCHES` of them, as far as `FILE_BYTES` go.
+        spec: whose pictures.
+        folder: where the file lies for the while; None for the system's own.
+    """
+    size = spec.image_size
+    fits = max(2 * batch_size, FILE_BYTES // (3 * size * size))
+    count = min(FILE_BATCHES * batch_size, fits)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for start in range(0, count, batch_size):
+            file.write(_noise(min(batch_size, count - start), size, seed=start).tobytes())
+        file.flush()
+        yield _labelled(np.memmap(file, np.uint8, "r", shape=(count, size, size, 3)), spec.classes)
+
+
+def _noise(count: int, size: int, seed: int = 0) -> NDArray[np.uint8]:
     shape = (count, size, size, 3)
-    noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    if file is not None:
-        mapped = np.memmap(file, np.uint8, "w+", shape=shape)
-        mapped[:] = noise
-        mapped.flush()
-        noise = mapped
-    indices = np.arange(count)
-    return Pictures(noise, indices, indices % classes, ("",) * count)
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def _labelled(pixels: NDArray[np.uint8], classes: int) -> Pictures:
+    indices = np.arange(len(pixels))
+    return Pictures(pixels, indices, indices % classes, ("",) * len(pixels))
 
 
 def epoch_of(

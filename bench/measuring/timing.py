@@ -1,4 +1,4 @@
-"""Timing bursts of steps: warm-up apart, many of them, several kinds in turns.
+"""Timing bursts of steps: warm-up apart, and many of them.
 
 Nothing here knows what a step is, so that the arithmetic is tested with a clock of straw.
 """
@@ -6,7 +6,7 @@ Nothing here knows what a step is, so that the arithmetic is tested with a clock
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,17 +26,34 @@ MIN_BURSTS, LEAST_BURSTS = 8, 4
 WARM_STEPS = 2
 """After the one that compiles: caches fill, clocks rise, allocators settle."""
 MIN_CALLS, MAX_CALLS = 20, 1000
-"""Single calls for a latency; its 99th percentile needs more than a slow model can give."""
+"""Single calls for a latency."""
+P99_CALLS = 100
+"""With fewer a 99th percentile is but their slowest."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How to time a kind of work, found by warming it up.
+
+    Attributes:
+        first: seconds of the very first step, which compiles.
+        steps: in a burst.
+        bursts: that fill the time given, or the fewest that say something.
+    """
+
+    first: float
+    steps: int
+    bursts: int
 
 
 @dataclass(frozen=True)
 class Timed:
-    """Seconds per step of every burst of one kind of work.
+    """Seconds per step of every burst.
 
     Attributes:
         seconds: one number a burst.
         steps: in each burst.
-        first: seconds of the very first step, which compiles.
+        first: seconds of the very first step.
     """
 
     seconds: tuple[float, ...]
@@ -58,36 +75,35 @@ class Timed:
         return Rate.of([batch_size / s for s in self.seconds], self.steps)
 
 
-def bursts(
-    runs: Mapping[str, Run], seconds: float, clock: Clock = time.perf_counter
-) -> dict[str, Timed]:
-    """Time several kinds of work, burst by burst in turns, so that a slow spell meets them all.
+def warmed(run: Run, seconds: float, clock: Clock = time.perf_counter) -> Pace:
+    """Compile and warm up.
 
     Args:
-        runs: each kind of work by name.
-        seconds: to spend on timed bursts of each, after warming up; more where that would leave
-            fewer than a handful.
+        run: what will be timed.
+        seconds: to spend on timed bursts.
         clock: seconds.
     """
-    firsts = {name: seconds_of(run, 1, clock) for name, run in runs.items()}
-    warm = {name: _warmed(run, seconds, clock) for name, run in runs.items()}
-    steps = {name: max(1, math.ceil(BURST_SECONDS / s)) for name, s in warm.items()}
-    slowest = max(warm[n] * steps[n] for n in runs)
-    least = LEAST_BURSTS if slowest * MIN_BURSTS > seconds else MIN_BURSTS
-    count = max(least, math.ceil(seconds / slowest))
-    taken: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(count):
-        for name, run in runs.items():
-            taken[name].append(seconds_of(run, steps[name], clock) / steps[name])
-    return {name: Timed(tuple(taken[name]), steps[name], firsts[name]) for name in runs}
-
-
-def _warmed(run: Run, seconds: float, clock: Clock) -> float:
-    """Seconds of a step once warm. A step that is slow by itself needs no second warm-up."""
+    first = seconds_of(run, 1, clock)
     taken = seconds_of(run, 1, clock)
-    if taken < seconds / LEAST_BURSTS:
+    if taken < seconds / LEAST_BURSTS:  # a slow step is warm after one
         taken = seconds_of(run, WARM_STEPS, clock) / WARM_STEPS
-    return max(taken, 1e-9)
+    taken = max(taken, 1e-9)
+    steps = max(1, math.ceil(BURST_SECONDS / taken))
+    least = LEAST_BURSTS if taken * steps * MIN_BURSTS > seconds else MIN_BURSTS
+    return Pace(first, steps, max(least, math.ceil(seconds / (taken * steps))))
+
+
+def repeated(
+    run: Run, steps: int, bursts: int, clock: Clock = time.perf_counter
+) -> tuple[float, ...]:
+    """Seconds per step of so many bursts of so many steps, one after another without a pause."""
+    return tuple(seconds_of(run, steps, clock) / steps for _ in range(bursts))
+
+
+def timed(run: Run, seconds: float, clock: Clock = time.perf_counter) -> Timed:
+    """Warm up, then time for so many seconds."""
+    pace = warmed(run, seconds, clock)
+    return Timed(repeated(run, pace.steps, pace.bursts, clock), pace.steps, pace.first)
 
 
 def latency(run: Run, seconds: float, clock: Clock = time.perf_counter) -> Latency:
@@ -109,8 +125,9 @@ def latency(run: Run, seconds: float, clock: Clock = time.perf_counter) -> Laten
 
 
 def _latency(milliseconds: Sequence[float]) -> Latency:
-    median, p90, p99 = np.quantile(milliseconds, (0.5, 0.9, 0.99))
-    return Latency(median=float(median), p90=float(p90), p99=float(p99), count=len(milliseconds))
+    median, p90, p99 = map(float, np.quantile(milliseconds, (0.5, 0.9, 0.99)))
+    count = len(milliseconds)
+    return Latency(median=median, p90=p90, p99=p99 if count >= P99_CALLS else None, count=count)
 
 
 def seconds_of(run: Run, steps: int, clock: Clock = time.perf_counter) -> float:

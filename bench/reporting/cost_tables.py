@@ -29,7 +29,13 @@ def rate(found: Rate | None) -> str | None:
 def _marked(row: CostResult, short: bool = False) -> str | None:
     """Throughput with a ? where it is in doubt."""
     found = _digits(row.device.median) if short and row.device else rate(row.device)
-    return f"{found} ?" if found and (row.doubtful or row.input_bound) else found
+    return f"{found} ?" if found and row.doubtful else found
+
+
+def _end_to_end(row: CostResult) -> str | None:
+    """The same from the file, with a word where the device waited for it."""
+    found = rate(row.end_to_end)
+    return f"{found} input-bound" if found and row.input_bound else found
 
 
 def _digits(number: float) -> str:
@@ -41,7 +47,10 @@ def _digits(number: float) -> str:
 
 def _latency(row: CostResult) -> str | None:
     found = row.latency
-    return " / ".join(map(_digits, (found.median, found.p90, found.p99))) if found else None
+    if found is None:
+        return None
+    last = "–" if found.p99 is None else _digits(found.p99)
+    return f"{_digits(found.median)} / {_digits(found.p90)} / {last}"
 
 
 def _size(title: str, field: str, written: Callable[[float], str]) -> Column:
@@ -95,6 +104,11 @@ def _joules(row: CostResult) -> str | None:
 
 STACK = Column("stack", lambda r: r.stack.id)
 PIXELS = Column("pixels", lambda r: r.spec.image_size)
+HEAD = Column("head", lambda r: r.spec.head.name)
+PRECISION = Column("precision", lambda r: r.spec.precision)
+OPTIMIZER = Column("optimizer", lambda r: r.spec.optimizer)
+BATCH_NORM = Column("batch norm", lambda r: r.spec.batch_norm)
+CASE = Column("case", lambda r: r.key[:12])
 STATUS = Column("status", lambda r: r.status)
 
 COLUMNS = (
@@ -103,9 +117,9 @@ COLUMNS = (
     Column("batch", _batch),
     Column("mode", _mode),
     Column("images/s", _marked),
-    Column("end to end", lambda r: rate(r.end_to_end)),
+    Column("end to end", _end_to_end),
     Column("latency ms 50 / 90 / 99%", _latency),
-    Column("compile", lambda r: duration(r.compile_seconds) if r.compile_seconds else None),
+    Column("first step", lambda r: duration(r.compile_seconds) if r.compile_seconds else None),
     Column("memory GiB", _gib),
     _size("trainable", "trainable", count),
     _size("parameters", "parameters", count),
@@ -124,6 +138,9 @@ TIDY = (
     Column("workload", lambda r: r.spec.workload),
     Column("freeze", lambda r: r.spec.freeze.label if r.spec.freeze else None),
     Column("batch_norm", lambda r: r.spec.batch_norm),
+    Column("head", lambda r: r.spec.head.name),
+    Column("optimizer", lambda r: r.spec.optimizer),
+    Column("precision", lambda r: r.spec.precision),
     Column("mode", lambda r: r.spec.mode),
     Column("execution", lambda r: r.execution),
     Column("rewrites", lambda r: r.rewrites),
@@ -161,18 +178,20 @@ def overview(rows: Sequence[CostResult], form: str) -> str:
         rows: of any stacks and workloads; those without a result leave a dash.
         form: of `bench.reporting.forms`.
     """
-    works = list(dict.fromkeys(r.spec.work for r in rows))
+    works = _works(rows)
+    titled = list(dict.fromkeys(works.values()))
     lines: dict[tuple[Cell, ...], dict[str, CostResult]] = {}
     apart = _apart(rows)
     for row in rows:
-        name = (*(c.cell(row) for c in apart), row.spec.backbone.name, row.spec.mode, _batch(row))
-        lines.setdefault(name, {})[row.spec.work] = row
+        asked = row.spec.batch_size or "largest"
+        name = (*(c.cell(row) for c in apart), row.spec.backbone.name, row.spec.mode, asked)
+        lines.setdefault(name, {})[works[row.key]] = row
     titles = [*(c.title for c in apart), "backbone", "mode", "batch"]
-    titles += [f"{work}, images/s" for work in works]
+    titles += [f"{work}, images/s" for work in titled]
     titles += ["latency ms", "memory GiB", "parameters", "GMACs", "disk MB"]
     cells: list[list[Cell]] = []
     for name, found in lines.items():
-        speeds = [_marked(found[w], short=True) if w in found else None for w in works]
+        speeds = [_marked(found[w], short=True) if w in found else None for w in titled]
         cells.append([*name, *speeds, *_of_backbone(list(found.values()))])
     return printed(titles, cells, form)
 
@@ -190,13 +209,27 @@ def _of_backbone(rows: Sequence[CostResult]) -> list[Cell]:
 
 
 def _apart(rows: Sequence[CostResult]) -> list[Column]:
-    return [c for c in (STACK, PIXELS) if len({c.cell(r) for r in rows}) > 1]
+    """What lines of an overview differ in, besides backbone, mode and batch."""
+    return [c for c in (STACK, PIXELS, HEAD, PRECISION) if len({c.cell(r) for r in rows}) > 1]
+
+
+def _works(rows: Sequence[CostResult]) -> dict[str, str]:
+    """The work of each row by its key; with its optimizer where one work was done with several."""
+    several = len({(r.spec.work, r.spec.optimizer) for r in rows}) > len(
+        {r.spec.work for r in rows}
+    )
+    return {r.key: f"{r.spec.work} {r.spec.optimizer}" if several else r.spec.work for r in rows}
 
 
 def _columns(rows: Sequence[CostResult]) -> list[Column]:
     """What tells the rows apart, what was measured of any of them, and what went wrong."""
     measured = [c for c in COLUMNS if any(c.cell(r) is not None for r in rows)]
     found = [*_apart(rows), *measured]
+    names = ("backbone", "work", "batch", "mode")
+    for more in (OPTIMIZER, BATCH_NORM, CASE):  # as far as needed to tell every two rows apart
+        telling = [c for c in found if c.title in names or c not in measured]
+        if len({tuple(c.cell(r) for c in telling) for r in rows}) < len(rows):
+            found.insert(len(_apart(rows)), more)
     return [*found, STATUS] if any(r.status != "ok" for r in rows) else found
 
 
@@ -241,7 +274,7 @@ def _doubts(rows: Sequence[CostResult]) -> Iterator[str]:
             "(--seconds)"
         )
     if bound := [r for r in rows if r.input_bound]:
-        yield f"? input-bound, the device waits for pictures: {_which(bound, rows)}"
+        yield f"input-bound, the device waits for pictures: {_which(bound, rows)}"
 
 
 def _which(some: Sequence[CostResult], rows: Sequence[CostResult]) -> str:
@@ -258,7 +291,10 @@ def _legend(ran: Sequence[CostResult]) -> Iterator[str]:
         "(95% of them lay between)"
     )
     if any(r.end_to_end for r in ran):
-        yield "end to end: batch by batch from a mapped file, as trials read their pictures"
+        yield (
+            "end to end: shuffled batches from a mapped file that is in memory, as trials read "
+            "pictures from the cache after their first epoch"
+        )
     for kind, said in (("resident", "the process held"), ("device", "tensors took there")):
         if known := [m for r in ran if (m := r.memory) and m.kind == kind]:
             bound = "; ≤: after other ways or batch sizes were tried in the same process"

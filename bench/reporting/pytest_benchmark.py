@@ -34,6 +34,7 @@ class Extra(Record):
         batch_size: pictures in a step, as run.
         execution: ``graph``, ``xla`` or ``eager``, and how that was decided.
         compile_seconds: of the first step, over what a later one takes.
+        elsewhere, gpu_processes: what puts it in doubt, as in `bench.costs.CostResult`.
     """
 
     spec: CostSpec
@@ -41,6 +42,8 @@ class Extra(Record):
     batch_size: int = Field(ge=1)
     execution: str = ""
     compile_seconds: float | None = None
+    elsewhere: float | None = None
+    gpu_processes: int | None = None
 
     def written(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -127,6 +130,8 @@ def _entry(row: CostResult, several: bool) -> dict[str, Any]:
         batch_size=row.batch_size,
         execution=row.execution,
         compile_seconds=row.compile_seconds,
+        elsewhere=row.elsewhere,
+        gpu_processes=row.gpu_processes,
     )
     name = f"{row.spec.label} · {row.stack.id}" if several else row.spec.label
     seconds = [row.batch_size / sample for sample in row.device.samples]
@@ -223,6 +228,8 @@ def _row(entry: _Entry, when: str, file: Path) -> CostResult:
         batch_size=extra.batch_size,
         execution=extra.execution,
         compile_seconds=extra.compile_seconds,
+        elsewhere=extra.elsewhere,
+        gpu_processes=extra.gpu_processes,
         device=Rate.of([extra.batch_size / s for s in stats.seconds], stats.iterations),
     )
 

@@ -33,18 +33,27 @@ def _mean(spread: Spread | None) -> float | None:
 
 
 def _speed(group: Group, speeds: Speeds) -> str:
-    """Of both phases: measured apart where that was done, else of the trials' own steps."""
-    found = [
-        speeds.of(group.spec, group.stack, n)
-        or _mean(group.phase(n, lambda p: p.images_per_second))
-        for n in (1, 2)
-    ]
-    return " / ".join("–" if s is None else f"{s:.0f}" for s in found)
+    """Of both phases: of the trials' own steps, or else as it was measured apart."""
+
+    def of(phase: int) -> str:
+        own = _mean(group.phase(phase, lambda p: p.images_per_second))
+        if own is not None:
+            return f"{own:.0f}"
+        apart = speeds.row(group.spec, group.stack, phase)
+        if apart is None or apart.device is None:
+            return "–"
+        return f"{apart.device.median:.0f}{APART}{'?' if apart.doubtful else ''}"
+
+    return f"{of(1)} / {of(2)}"
 
 
 def _trainable(group: Group) -> str:
     counts = [_mean(group.phase(n, lambda p: p.trainable_parameters)) for n in (1, 2)]
     return " / ".join(count(c) for c in counts)
+
+
+APART = "*"
+"""Marks throughput that was measured apart from the trial."""
 
 
 def freeze_label(group: Group) -> str:
@@ -343,7 +352,13 @@ def document(
 ) -> str:
     """What ``bench show`` prints of trials: the table as in `render`, and below it `notes`."""
     told = [*notes(rows), *(_on_time(rows) if target else ())]
-    return with_notes(render(rows, form, costs, target), told, form)
+    table = render(rows, form, costs, target)
+    if APART in table and form != "csv":
+        told.append(
+            f"img/s{APART}: of the stock model, as `bench measure` found it on this suite (kernels "
+            "need not be deterministic there); ?: in doubt, see there"
+        )
+    return with_notes(table, told, form)
 
 
 def _on_time(rows: Sequence[TrialResult]) -> Iterator[str]:

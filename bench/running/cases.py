@@ -1,6 +1,6 @@
 """What to measure of a suite, or of backbones alone: a suite's trials -> the costs behind them.
 
-Trials that differ in seed or pictures cost the same, so that a suite of many trials comes to a few
+Trials that differ in seed or dataset cost the same, so that a suite of many trials comes to a few
 measurements: inference, phase 1, and phase 2 for each freeze strategy, of every backbone.
 """
 
@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.costs import CostMode, CostSpec, Workload
-from bench.data import datasets
+from bench.costs import CostMode, CostResult, CostSpec, Row, Workload
 from bench.errors import BenchError, suggestion
 from bench.records import Backbone, Freeze, Precision, TrialSpec
 from bench.suite import Suite
@@ -17,12 +16,15 @@ from bench.suite_file import Backend
 from bench.zoo import backbones
 
 CLASSES = 10
-"""Outputs where a dataset's classes are not known beforehand; they hardly matter to the cost."""
+"""Outputs of a head with one per class. They hardly matter: 120 are a thousandth of ResNet50."""
 
 NAME = "measure"
 """Of the results folder, where backbones are measured without a suite."""
 
 LARGEST = "largest"
+
+MINUTES = 60.0
+"""Where a suite sets no limit: nothing that hangs may hold up the rest for ever."""
 
 FREEZES = (Freeze(strategy="top_blocks", amount=2), Freeze(strategy="all"))
 """Of phase 2, where backbones are measured without a suite."""
@@ -36,12 +38,14 @@ class Asked:
         name: of the suite, or `NAME`; results go to a folder of this name.
         folder: relative paths of weights start there.
         backend: what the suite says; None where it leaves that open.
+        minutes: after which a measurement is given up.
         cases: in the order to measure.
     """
 
     name: str
     folder: Path
     backend: Backend | None
+    minutes: float
     cases: tuple[CostSpec, ...]
 
 
@@ -77,7 +81,8 @@ def batch_sizes(words: Sequence[str]) -> tuple[int | None, ...]:
 def of_suite(suite: Suite, choice: Choice) -> Asked:
     """The distinct costs behind a suite's trials, backbone by backbone."""
     found = [case for trial in suite.trials for case in of_trial(trial)]
-    return Asked(suite.name, suite.folder, suite.backend, _ordered(found, choice))
+    minutes = suite.trial_minutes or MINUTES
+    return Asked(suite.name, suite.folder, suite.backend, minutes, _ordered(found, choice))
 
 
 def of_backbones(names: Sequence[str], choice: Choice) -> Asked:
@@ -96,7 +101,7 @@ def of_backbones(names: Sequence[str], choice: Choice) -> Asked:
         for name in names
         for workload, freeze in _workloads()
     ]
-    return Asked(NAME, Path.cwd(), None, _ordered(found, choice))
+    return Asked(NAME, Path.cwd(), None, MINUTES, _ordered(found, choice))
 
 
 def _workloads() -> Iterator[tuple[Workload, Freeze | None]]:
@@ -110,12 +115,11 @@ def of_trial(trial: TrialSpec) -> Iterator[CostSpec]:
 
     Strategy ``auto`` is left out: what it comes to is known once the pictures are.
     """
-    row = datasets.DATASETS.get(trial.data.dataset.name)
     whole = CostSpec(
         backbone=trial.backbone.model_copy(update={"weights": "random"}),
         image_size=trial.data.image_size,
         head=trial.head,
-        classes=(row and row.classes) or CLASSES,
+        classes=CLASSES,
         workload="inference",
         batch_size=trial.execution.batch_size,
         precision=trial.execution.precision,
@@ -152,3 +156,16 @@ def _changed(spec: CostSpec, choice: Choice) -> CostSpec:
         "precision": choice.precision or spec.precision,
     }
     return spec.model_copy(update=changes)
+
+
+def stands(row: Row, seconds: float, again: bool) -> bool:
+    """Whether a row of an earlier run need not be measured again.
+
+    Args:
+        row: that has a result.
+        seconds: to time each kind of step; a row that was timed for less is not enough.
+        again: repeat what is in doubt, too.
+    """
+    if not isinstance(row, CostResult) or (row.timed_seconds or 0.0) < seconds:
+        return False
+    return not (again and row.doubtful)

@@ -5,7 +5,7 @@
     results/<suite>/<stack>/costs.jsonl            the same for measurements of cost
 
 A row is flushed to disk before the next trial starts. A line torn by a power cut or a kill is left
-out and reported. Of several rows with one key and stack, the last counts.
+out and reported. Of several rows with one key and stack, the last counts (see `better`).
 """
 
 import contextlib
@@ -66,7 +66,8 @@ def read(folder: Path) -> Contents:
     problems: list[str] = []
     for file in files:
         for row in _rows(file, problems):
-            rows[row.stack.id, row.key] = row
+            key = row.stack.id, row.key
+            rows[key] = better(rows[key], row) if key in rows else row
     return Contents(
         rows=tuple(r for r in rows.values() if isinstance(r, TrialResult)),
         costs=tuple(r for r in rows.values() if isinstance(r, CostResult)),
@@ -126,7 +127,10 @@ class Store:
     def settled(self, stack: Stack) -> dict[str, Row]:
         """Rows under this stack that a rerun need not measure again, by key."""
         files = [f for name in KINDS if (f := self.folder / stack.id / name).exists()]
-        last = {row.key: row for f in files for row in _rows(f, []) if row.stack.id == stack.id}
+        last: dict[str, Row] = {}
+        for row in (row for file in files for row in _rows(file, [])):
+            if row.stack.id == stack.id:
+                last[row.key] = better(last[row.key], row) if row.key in last else row
         return {key: row for key, row in last.items() if row.status in SETTLED}
 
     @contextmanager
@@ -244,6 +248,18 @@ def _is_whole(line: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def better(old: Row, new: Row) -> Row:
+    """Of two rows with one key and stack, the one that counts.
+
+    The later one, unless it is a measurement of cost that failed or is in doubt where the earlier
+    one was neither: repeating must not lose what was known.
+    """
+    if not (isinstance(old, CostResult) and isinstance(new, CostResult)):
+        return new
+    worth = [(row.status == "ok", not row.doubtful) for row in (old, new)]
+    return new if worth[1] >= worth[0] else old
 
 
 def _file_of(row: Row) -> str:
