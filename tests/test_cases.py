@@ -10,6 +10,7 @@ from bench.errors import BenchError
 from bench.records import Freeze
 from bench.running import cases
 from bench.running.cases import Choice
+from bench.zoo.backbones import BACKBONES
 
 SUITES = Path(__file__).parents[1] / "suites"
 
@@ -34,6 +35,11 @@ def test_cases_of_one_backbone_come_together_and_out_of_the_box_first() -> None:
     assert [c.backbone.name for c in asked.cases] == ["ResNet50"] * 8 + ["VGG16"] * 8
     assert [c.mode for c in asked.cases[:8]] == ["default"] * 4 + ["best"] * 4
     assert {c.backbone.weights for c in asked.cases} == {"random"}
+
+
+def test_all_is_every_backbone_of_the_table() -> None:
+    asked = cases.of_backbones(["all"], Choice())
+    assert {c.backbone.name for c in asked.cases} == set(BACKBONES)
 
 
 def test_what_is_chosen_goes_before_what_the_suite_says() -> None:
@@ -73,8 +79,6 @@ def test_a_batch_size_that_is_none(word: str) -> None:
 
 
 def test_the_zoo_suite_covers_every_backbone() -> None:
-    from bench.zoo.backbones import BACKBONES
-
     asked = cases.of_suite(suites.load(SUITES / "zoo_cost.toml"), Choice())
     assert {c.backbone.name for c in asked.cases} == set(BACKBONES)
     assert {c.workload for c in asked.cases} == {"inference", "phase 1", "phase 2"}

@@ -14,6 +14,7 @@ import pytest
 from conftest import STACK, make_result, make_spec
 
 from bench import __version__, cache, cli
+from bench.cli.look import Kind
 from bench.errors import WorkerError
 from bench.records import Freeze, Guard, TrialResult
 from bench.reporting import doctor
@@ -102,7 +103,7 @@ def refused(answer: Answer) -> str:
     [
         ["--help"],
         ["--version"],
-        *(["list", kind.value] for kind in cli.Kind),
+        *(["list", kind.value] for kind in Kind),
         ["run", "matrix", "--dry-run"],
         ["cache"],
         ["show", "RESULTS"],

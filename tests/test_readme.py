@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -17,13 +18,19 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 TABLES = re.findall(r"<!-- table: (\S+) -->\n(.*?)<!-- end -->", README, re.DOTALL)
 
 
+def said(benchmark: ModuleType, file: Path) -> str:
+    """What a benchmark says of its results: in a sentence, and as a table."""
+    report = benchmark.read(file)
+    return f"{benchmark.sentence(report)}.\n\n{benchmark.table(report, 'github')}"
+
+
 MADE = {
     "speed": lambda path: speed_tables.document(measured.read(path), "markdown"),
     "study": lambda path: study.table(path, "github"),
     "memory": lambda path: memory.sentence(json.loads(path.read_text())),
     "costs": lambda path: cost_tables.brief(store.read(path).costs),
-    "repeat": lambda path: repeat.table(json.loads(path.read_text()), "github"),
-    "overhead": lambda path: overhead.table(json.loads(path.read_text()), "github"),
+    "repeat": lambda path: said(repeat, path),
+    "overhead": lambda path: said(overhead, path),
 }
 SHOWN = re.findall(rf"<!-- ({'|'.join(MADE)}): (\S+) -->\n(.*?)<!-- end -->", README, re.DOTALL)
 

@@ -12,7 +12,7 @@ from bench.costs import CostMode, CostResult, CostSpec, Row, Workload
 from bench.errors import BenchError, suggestion
 from bench.records import Backbone, Freeze, Precision, TrialSpec
 from bench.suite import Suite
-from bench.suite_file import Backend
+from bench.suite_file import EVERY, Backend
 from bench.zoo import backbones
 
 CLASSES = 10
@@ -88,9 +88,15 @@ def of_suite(suite: Suite, choice: Choice) -> Asked:
 def of_backbones(names: Sequence[str], choice: Choice) -> Asked:
     """Inference, phase 1 and phase 2 of backbones of the table.
 
+    Args:
+        names: theirs, or ``all`` alone.
+        choice: how to measure.
+
     Raises:
         BenchError: a name is not in the table.
     """
+    if list(names) == [EVERY]:
+        names = list(backbones.BACKBONES)
     for name in names:
         if name not in backbones.BACKBONES:
             raise BenchError(

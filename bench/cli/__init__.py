@@ -1,0 +1,59 @@
+"""The command line: the only place that prints an error and exits.
+
+Exit codes: 0 done, 1 done but some trial has no result or a guard failed (or `bench doctor` found
+something wrong), 2 wrong usage or input, 130 interrupted. Nothing here imports Keras or TensorFlow;
+worker processes do.
+"""
+
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from bench import __version__
+from bench.cli import look, measure, run, show
+from bench.cli.console import err, out
+from bench.errors import BenchError
+
+app = typer.Typer(
+    help="Which pretrained backbone, and how much of it to unfreeze: measured answers.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+COMMANDS = {
+    "run": run.run,
+    "measure": measure.measure,
+    "show": show.show,
+    "list": look.list_,
+    "cache": look.cache,
+    "doctor": look.doctor,
+}
+for _name, _command in COMMANDS.items():
+    app.command(_name)(_command)
+
+
+def main() -> None:
+    """Run the command line; every error of ours becomes one line and exit code 2."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that workers are ended
+    try:
+        app(standalone_mode=True)
+    except BenchError as error:
+        err.print(f"bench: {error}", style="bold red", markup=False, soft_wrap=True)
+        sys.exit(2)
+
+
+def _version(show: bool) -> None:
+    if show:
+        out.print(f"bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...

@@ -1,0 +1,126 @@
+"""``bench measure``: what backbones cost."""
+
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.console import interruptible, notes, out, suite_path
+from bench.cli.show import Form, tables_of
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.costs import Row
+    from bench.running.cases import Asked, Choice
+
+
+class Mode(StrEnum):
+    """Ways to run a step that `bench measure` measures."""
+
+    DEFAULT = "default"
+    BEST = "best"
+
+
+class Numbers(StrEnum):
+    """Precisions of a computation."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "mixed_bfloat16"
+    FLOAT16 = "mixed_float16"
+
+
+def measure(
+    what: Annotated[list[str], typer.Argument(help="A suite, names of backbones, or all.")],
+    mode: Annotated[
+        list[Mode] | None, typer.Option(help="Out of the box, or the fastest way; or both.")
+    ] = None,
+    batch_size: Annotated[
+        list[str] | None, typer.Option(help="Pictures in a step, or 'largest' that fits.")
+    ] = None,
+    image_size: Annotated[int | None, typer.Option(min=32, help="Side, in pixels.")] = None,
+    precision: Annotated[Numbers | None, typer.Option(help="Of the computation.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="To time each kind of step.")] = 10.0,
+    smoke: Annotated[bool, typer.Option("--smoke", help="The suite's tiny version.")] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Only what has this text in its label; may be given again."),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Repeat what is in doubt from an earlier run.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done.")] = False,
+    results: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
+) -> None:
+    """Measure what backbones cost: throughput, latency, memory. Trains nothing to accuracy."""
+    from bench.running import cases
+
+    choice = cases.Choice(
+        modes=tuple(m.value for m in mode or [Mode.DEFAULT]),
+        batch_sizes=cases.batch_sizes(batch_size) if batch_size else None,
+        image_size=image_size,
+        precision=precision.value if precision else None,
+    )
+    asked = _asked(what, smoke, choice, only or [])
+    if dry_run:
+        for case in asked.cases:
+            out.print(case.label, markup=False, soft_wrap=True)
+        return
+    folder = results / asked.name
+    with interruptible():
+        complete = _measure_costs(asked, folder, seconds, again)
+    tables_of(folder, Form.CONSOLE, {c.key for c in asked.cases})
+    out.print(f"\nresults: {folder}", markup=False, soft_wrap=True)
+    raise typer.Exit(0 if complete else 1)
+
+
+def _asked(what: list[str], smoke: bool, choice: "Choice", only: list[str]) -> "Asked":
+    """The measurements of a suite, or of backbones by their names."""
+    from bench import suite as suites
+    from bench.running import cases, plan
+
+    path = suite_path(what[0])
+    if len(what) == 1 and (path.suffix == ".toml" and (path.exists() or path == Path(what[0]))):
+        loaded = suites.load(path, smoke=smoke)
+        asked = cases.of_suite(loaded, choice)
+    else:
+        asked = cases.of_backbones(what, choice)
+    return replace(asked, cases=plan.select(asked.cases, only))
+
+
+def _measure_costs(asked: "Asked", folder: Path, seconds: float, again: bool) -> bool:
+    """Measure one after another, never two at once; whether every one has a result."""
+    from bench.records import Execution
+    from bench.reporting.live import LiveReport
+    from bench.running import backends, cases, devices, runner, store
+    from bench.running.engines import local_engines
+    from bench.running.messages import Setup
+    from bench.settings import Settings
+
+    if problem := backends.problem(asked.backend):
+        raise BenchError(problem)
+    settings = Settings.from_environment()
+    with store.writing(folder, settings.names(asked.folder)) as held:
+        notes(held.notes)
+        with held.scratch() as scratch:
+            setup = Setup(
+                settings=settings,
+                folder=asked.folder,
+                scratch=scratch.absolute(),
+                # Deterministic kernels are slower ones, and no result needs to be equal twice.
+                execution=Execution(precision=asked.cases[0].precision, deterministic=False),
+                timed_seconds=seconds,
+                backend=asked.backend,
+            )
+            live = LiveReport(out, asked.name, "measurement")
+            # One GPU, and the same each time. None leaves a machine without any to its framework.
+            gpu = (*devices.visible(), None)[:1]
+
+            def stands(row: "Row") -> bool:
+                return cases.stands(row, seconds, again)
+
+            with local_engines(setup, 60 * asked.minutes, gpu) as engines, live:
+                summary = runner.run_side_by_side(asked.cases, held, engines, live, stands)
+    return summary.all_ok

@@ -1,0 +1,118 @@
+"""``bench run``: a suite's trials."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.console import err, interruptible, notes, out, suite_path
+from bench.cli.show import Form, tables_of
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.costs import Row
+    from bench.running.plan import Plan
+    from bench.running.store import Store
+    from bench.settings import Settings
+    from bench.suite import Suite
+
+
+def run(
+    suite: Annotated[str, typer.Argument(help="A suite file, or its name under suites/.")],
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Its tiny version, by its smoke table.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Only trials whose label holds this text; may be given again."),
+    ] = None,
+    literal: Annotated[
+        bool, typer.Option("--literal", help="Share nothing: each trial step by step.")
+    ] = False,
+    workers: Annotated[
+        str, typer.Option(metavar="N|auto", help="Trials at a time; auto: one on each GPU.")
+    ] = "1",
+    results: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
+) -> None:
+    """Run a suite; the same command continues one that was stopped."""
+    from bench import suite as suites
+    from bench.running import devices, plan, store
+    from bench.settings import Settings
+
+    loaded = suites.load(suite_path(suite), smoke=smoke)
+    if only:
+        loaded = loaded.model_copy(update={"trials": plan.select(loaded.trials, only)})
+    notes(loaded.warnings)
+    settings, gpus = Settings.from_environment(), devices.places(workers)
+    problems = plan.problems(loaded, settings)
+    if dry_run:
+        _print_trials(plan.of(loaded, settings, literal, results / loaded.name), problems)
+        return
+    if problems:
+        raise BenchError("; ".join(problems))
+    folder = results / loaded.name
+    with interruptible(), store.writing(folder, settings.names(loaded.folder)) as held:
+        complete = _measure(loaded, held, settings, literal, gpus)
+    tables_of(folder, Form.CONSOLE, {t.key for t in loaded.trials})
+    out.print(f"\nresults: {folder}", markup=False, soft_wrap=True)
+    raise typer.Exit(0 if complete else 1)
+
+
+def _print_trials(planned: "Plan", problems: list[str]) -> None:
+    from bench.reporting import plans
+
+    out.print(plans.listing(planned), markup=False, soft_wrap=True)
+    for problem in problems:
+        err.print(f"bench: would stop here: {problem}", markup=False, soft_wrap=True)
+
+
+def _measure(
+    suite: "Suite",
+    held: "Store",
+    settings: "Settings",
+    literal: bool,
+    gpus: Sequence[str | None],
+) -> bool:
+    """Run the suite into a held store; whether every trial has a result and passed its guards."""
+    from bench.reporting.live import LiveReport
+    from bench.running import runner
+    from bench.running.engines import local_engines
+    from bench.running.messages import Setup
+
+    notes((*held.notes, *_crowded(gpus)))
+    seconds = 60 * suite.trial_minutes if suite.trial_minutes else None
+    with held.scratch() as scratch:
+        setup = Setup.of(suite, settings, scratch, literal=literal)
+        with local_engines(setup, seconds, gpus) as engines, LiveReport(out, suite.name) as live:
+            summary = runner.run_side_by_side(suite.trials, held, engines, live)
+    if literal:
+        _tell_shared(summary.settled)
+    return summary.all_ok and not any(
+        r.failed_guards for r in (*summary.measured, *summary.settled)
+    )
+
+
+def _crowded(gpus: Sequence[str | None]) -> list[str]:
+    """What to know of several workers without a GPU each."""
+    if len(gpus) == 1 or gpus[0] is not None:
+        return []
+    return [
+        f"{len(gpus)} workers share this machine's processor; their times and images/s are not "
+        "those of a trial alone, and OMP_NUM_THREADS limits the threads of each"
+    ]
+
+
+def _tell_shared(settled: "Sequence[Row]") -> None:
+    """Say which rows of earlier runs are not what ``--literal`` asks for."""
+    count = sum(getattr(row, "way", "") == "shared" for row in settled)
+    if not count:
+        return
+    one = count == 1
+    err.print(
+        f"bench: note: {'1 trial was' if one else f'{count:,} trials were'} measured before by "
+        f"sharing and {'is' if one else 'are'} kept; give another --results to measure "
+        f"{'it' if one else 'them'} literally",
+        soft_wrap=True,
+    )
