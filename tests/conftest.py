@@ -1,10 +1,15 @@
-"""Shared fixtures: settings of a temporary machine, and rows measured by nobody."""
+"""Shared fixtures: the command line, settings of a temporary machine, rows measured by nobody."""
 
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+from bench import cli
 from bench.costs import CostResult, CostSpec, Latency, Memory, Rate, Size
 from bench.records import (
     Backbone,
@@ -147,3 +152,74 @@ def make_cost(spec: CostSpec | None = None, **changes: object) -> CostResult:
 def settings(tmp_path: Path) -> Settings:
     """A machine with an empty cache and nothing else."""
     return Settings(cache=tmp_path / "cache")
+
+
+ROOT = Path(__file__).parents[1]
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+SUITE = """\
+description = "a small suite"
+[phase1]
+epochs = 1
+learning_rate = 1e-3
+[phase2]
+epochs = 1
+learning_rate = 1e-5
+[[matrix]]
+backbones = ["MobileNetV2"]
+datasets = ["digits"]
+freezes = ["head_only", "all"]
+"""
+"""A suite of two trials."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+Bench = Callable[..., Answer]
+
+
+@pytest.fixture
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
+    """Run `bench` in this process, from the repository, with no settings but a cache."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "80")
+    for name in ("BENCH_WEIGHTS_DIR", "TFDS_DATA_DIR", "BENCH_CACHE_GIB", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+
+    def run(*words: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["bench", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        code = ended.value.code
+        # Typer colours its own messages where a CI service asks for colours.
+        plain = (COLOURS.sub("", text) for text in (said.out, said.err))
+        return Answer(code if isinstance(code, int) else 0, *plain)
+
+    return run
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    path = tmp_path / "small.toml"
+    path.write_text(SUITE)
+    return path
+
+
+def refused(answer: Answer) -> str:
+    """The one line on standard error of a command that found something wrong."""
+    assert answer.code == 2
+    assert answer.out == ""
+    (line,) = answer.err.splitlines()
+    assert line.startswith("bench: ")
+    return line

@@ -5,15 +5,13 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import STACK, make_result, make_spec
+from conftest import STACK, SUITE, Answer, Bench, make_result, make_spec, refused
 
-from bench import __version__, cache, cli
+from bench import __version__, cache
 from bench.cli.look import Kind
 from bench.errors import WorkerError
 from bench.records import Freeze, Guard, TrialResult
@@ -25,74 +23,6 @@ from bench.settings import Settings
 from bench.suite import load
 
 ROOT = Path(__file__).parents[1]
-COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-
-SUITE = """\
-description = "a small suite"
-[phase1]
-epochs = 1
-learning_rate = 1e-3
-[phase2]
-epochs = 1
-learning_rate = 1e-5
-[[matrix]]
-backbones = ["MobileNetV2"]
-datasets = ["digits"]
-freezes = ["head_only", "all"]
-"""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-Bench = Callable[..., Answer]
-
-
-@pytest.fixture
-def bench(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Bench:
-    """Run `bench` in this process, from the repository, with no settings but a cache."""
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("COLUMNS", "80")
-    for name in ("BENCH_WEIGHTS_DIR", "TFDS_DATA_DIR", "BENCH_CACHE_GIB", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("signal.signal", lambda *_: None)
-
-    def run(*words: object) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["bench", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        code = ended.value.code
-        # Typer colours its own messages where a CI service asks for colours.
-        plain = (COLOURS.sub("", text) for text in (said.out, said.err))
-        return Answer(code if isinstance(code, int) else 0, *plain)
-
-    return run
-
-
-@pytest.fixture
-def suite(tmp_path: Path) -> Path:
-    path = tmp_path / "small.toml"
-    path.write_text(SUITE)
-    return path
-
-
-def refused(answer: Answer) -> str:
-    """The one line on standard error of a command that found something wrong."""
-    assert answer.code == 2
-    assert answer.out == ""
-    (line,) = answer.err.splitlines()
-    assert line.startswith("bench: ")
-    return line
 
 
 # ------------------------------------------------------------------------------- quick answers
