@@ -4,6 +4,7 @@ It knows nothing of Keras: an `Engine` executes a task and hands back a row. Sev
 side by side, each on a thread; store and listener hear of it all from the thread that called.
 """
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -114,11 +115,12 @@ def run_side_by_side(
     """The same on several engines at once; on a single one it is `run`.
 
     Trials that can share work go to one engine, as a group: nobody else gets one of them meanwhile.
+    What has finished is stored, whatever ends the run.
 
     Args:
         trials: groups of them are handed out in this order.
         store: held for writing; only the calling thread writes to it.
-        engines: on one stack. All are closed at the end, however it comes.
+        engines: on one stack. Several are closed at the end, however it comes.
         listener: called by the calling thread only.
         stands: asked of the rows that the store holds.
     """
@@ -127,17 +129,26 @@ def run_side_by_side(
     stack = engines[0].stack
     settled, pending = _sorted_out(trials, store, stack, stands)
     listener.begins(stack, len(trials), len(settled))
-    measured = []
-    with _Team(engines, groups(pending)) as team:
-        for spec, said in team.told():
-            if said is None:
-                listener.trial_begins(spec)
-            elif isinstance(said, Progress):
-                listener.progress(spec, said)
-            else:
-                row = store.append(said.result, said.predictions)
-                measured.append(row)
-                listener.trial_ends(row)
+    measured: list[Row] = []
+    team = _Team(engines, groups(pending))
+
+    def keep(finished: Finished) -> None:
+        row = store.append(finished.result, finished.predictions)
+        measured.append(row)
+        listener.trial_ends(row)
+
+    try:
+        with team:
+            for spec, said in team.told():
+                if said is None:
+                    listener.trial_begins(spec)
+                elif isinstance(said, Progress):
+                    listener.progress(spec, said)
+                else:
+                    keep(said)
+    finally:
+        for finished in team.unheard():
+            keep(finished)
     return Summary(tuple(measured), settled)
 
 
@@ -208,6 +219,14 @@ class _Team:
                 left -= 1
             else:
                 yield said
+
+    def unheard(self) -> Iterator[Finished]:
+        """What finished and was not told, because the run ended before."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                waiting = self._told.get_nowait()
+                if isinstance(waiting, _Told) and isinstance(waiting.said, Finished):
+                    yield waiting.said
 
     def _work(self, engine: Engine) -> None:
         try:
