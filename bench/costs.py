@@ -152,14 +152,11 @@ class Memory(Record):
         peak: at its most, everything included.
         before: held before its first step: framework, model and whatever the process kept.
         kind: ``device`` for an accelerator's own memory, ``resident`` for the process' on a CPU.
-        bound: whether the peak is an upper bound only, because other batch sizes or ways were tried
-            in this process before.
     """
 
     peak: int
     before: int
     kind: Literal["device", "resident"]
-    bound: bool = False
 
 
 class Size(Record):

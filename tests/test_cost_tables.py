@@ -79,9 +79,6 @@ def test_memory_says_whose_it_is() -> None:
     assert "the process held" in table(make_cost())
     device = Memory(peak=2**30, before=0, kind="device")
     assert "tensors took there" in table(make_cost(memory=device))
-    bound = make_cost(memory=device.model_copy(update={"bound": True}))
-    assert "≤ 1.00" in table(bound)
-    assert "were tried in the same process" in table(bound)
 
 
 def test_the_workloads_of_a_backbone_stand_side_by_side() -> None:

@@ -7,6 +7,7 @@ worker processes do.
 
 import signal
 import sys
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import typer
@@ -23,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
-COMMANDS = {
+COMMANDS: Mapping[str, Callable[..., None]] = {
     "run": run.run,
     "measure": measure.measure,
     "show": show.show,

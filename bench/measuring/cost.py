@@ -4,15 +4,26 @@ import itertools
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.costs import COST_VERSION, CostResult, CostSpec, Latency, Memory, Rate, Size
-from bench.measuring import energy, fastest, flops, load, memory, peak, sizing, subject, timing
+from bench.costs import COST_VERSION, CostResult, CostSpec, Latency, Rate, Size
+from bench.measuring import (
+    apart,
+    energy,
+    fastest,
+    flops,
+    load,
+    memory,
+    peak,
+    sizing,
+    subject,
+    timing,
+)
 from bench.measuring.sizing import Found
 from bench.measuring.steps import Batch, Bursts, Step, to_device
 from bench.measuring.subject import Subject
@@ -20,8 +31,11 @@ from bench.measuring.timing import Pace, Timed
 from bench.records import Progress, Stack
 from bench.training import ahead
 from bench.training.batches import Batches, targets
+from bench.training.modes import Mode
 from bench.training.recording import Report
 from bench.training.trial import Workplace, explained
+
+_apart = apart.run
 
 ENERGY_SECONDS = 2.0
 """NVML's counter is renewed some ten times a second."""
@@ -63,13 +77,12 @@ def _measure(spec: CostSpec, place: Workplace, report: Report, row: dict[str, An
     what = subject.load(spec, place)
     row |= {"rewrites": what.rewrite.text, "size": _size(what, place)}
     batch = what.batch(found.size)
-    mode = fastest.best(what, batch) if spec.mode == "best" else fastest.default(what)
+    mode = _mode(what, found.size, place)
     row["execution"] = mode.text
     what.compile(mode.jit if spec.mode == "best" else "auto")
     report(Progress(stage=spec.workload))
-    tried = found.refused > 0 or (spec.mode == "best" and fastest.chooses())
     before = energy.foreign_processes(place.stack)
-    elsewhere = [_throughput(what, batch, place, tried, row)]
+    elsewhere = [_throughput(what, batch, place, row)]
     if spec.workload == "inference":
         with load.Watch() as machine:
             row["latency"] = _latency(what, place.timed_seconds)
@@ -85,19 +98,24 @@ def _batch_size(spec: CostSpec, place: Workplace) -> Found:
     if spec.batch_size is not None:
         return Found(spec.batch_size)
     device = "cpu" if place.stack.device == "cpu" else "accelerator"
-    return sizing.largest(_attempt(spec, place), sizing.LARGEST[device])
+    here = apart.Place(place.settings, place.folder)
+    return sizing.largest(
+        lambda size: _apart(apart.attempt, spec, here, size), sizing.LARGEST[device]
+    )
 
 
-def _attempt(spec: CostSpec, place: Workplace) -> Callable[[int], None]:
-    """One step out of the box on a batch of so many pictures, on a model of its own."""
-
-    def attempt(size: int) -> None:
-        what = subject.load(spec, place)
-        batch = what.batch(size)
-        what.compile("auto")
-        Bursts(what.step(batch), lambda: batch)(1)
-
-    return attempt
+def _mode(what: Subject, size: int, place: Workplace) -> Mode:
+    """As the spec asks. What takes trying is tried elsewhere."""
+    if what.spec.mode == "default":
+        return fastest.default(what)
+    if way := fastest.only():
+        return way
+    try:
+        here = apart.Place(place.settings, place.folder)
+        mode: Mode = _apart(apart.choose, what.spec, here, size)
+    except apart.TriedError as error:
+        return Mode("graph", f"finding out whether xla is faster failed ({error})")
+    return mode
 
 
 def _size(what: Subject, place: Workplace) -> Size:
@@ -119,9 +137,7 @@ def _size(what: Subject, place: Workplace) -> Size:
     )
 
 
-def _throughput(
-    what: Subject, batch: Batch, place: Workplace, tried: bool, row: dict[str, Any]
-) -> float | None:
+def _throughput(what: Subject, batch: Batch, place: Workplace, row: dict[str, Any]) -> float | None:
     """Fill in what concerns the workload's steps.
 
     The device is timed before and after the way from the file, so that a slow spell of the machine
@@ -135,7 +151,7 @@ def _throughput(
     run = Bursts(step, lambda: batch)
     with memory.Watch(place.stack) as held:
         pace = timing.warmed(run, place.timed_seconds)
-    row["memory"] = _memory(held.memory, tried)
+    row["memory"] = held.memory
     with load.Watch() as machine:
         first = timing.repeated(run, pace.steps, math.ceil(pace.bursts / 2))
         read = _from_file(what, step, size, pace, place)
@@ -147,11 +163,6 @@ def _throughput(
     row["joules_per_image"] = _joules(step, batch, row["device"], place.stack)
     step.close()
     return machine.elsewhere
-
-
-def _memory(found: Memory | None, tried: bool) -> Memory | None:
-    """Frameworks keep what they were once given, so what was tried before counts as well."""
-    return found.model_copy(update={"bound": tried}) if found else None
 
 
 def _from_file(what: Subject, step: Step, size: int, pace: Pace, place: Workplace) -> Timed:

@@ -19,17 +19,16 @@ def default(subject: Subject) -> Mode:
     return Mode(_name(bool(subject.model.jit_compile)), "Keras' default")
 
 
-def chooses() -> bool:
-    """Whether the backend leaves a choice, so that finding the fastest way runs others, too."""
-    return bool(keras.backend.backend() == "tensorflow")
+def only() -> Mode | None:
+    """The one way of a backend that leaves no choice."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        return Mode("xla", "JAX compiles every step with XLA")
+    return None if backend == "tensorflow" else Mode("eager", "PyTorch runs eagerly")
 
 
 def best(subject: Subject, batch: Batch) -> Mode:
-    """The faster of graph and XLA where the backend leaves a choice."""
-    if not chooses():
-        jax = keras.backend.backend() == "jax"
-        evidence = "JAX compiles every step with XLA" if jax else "PyTorch runs eagerly"
-        return Mode(_name(jax), evidence)
+    """The faster of graph and XLA; on TensorFlow, which leaves the choice."""
     graph = _timed(subject, batch, jit=False)
     try:
         xla = _timed(subject, batch, jit=True)

@@ -89,9 +89,7 @@ def _batch(row: CostResult) -> str:
 
 
 def _gib(row: CostResult) -> str | None:
-    if row.memory is None:
-        return None
-    return f"{'≤ ' if row.memory.bound else ''}{row.memory.peak / 2**30:.2f}"
+    return f"{row.memory.peak / 2**30:.2f}" if row.memory else None
 
 
 def _utilisation(row: CostResult) -> str | None:
@@ -150,7 +148,7 @@ TIDY = (
     *_fields("end_to_end", "end_to_end_images_per_second_", "median", "low", "high"),
     *_fields("latency", "latency_ms_", "median", "p90", "p99", "count"),
     Column("compile_seconds", lambda r: r.compile_seconds),
-    *_fields("memory", "memory_", "peak", "before", "kind", "bound"),
+    *_fields("memory", "memory_", "peak", "before", "kind"),
     *_fields("size", "", "parameters", "trainable", "disk_bytes", "forward_macs", "step_macs"),
     Column("flops_per_second", lambda r: r.flops_per_second),
     Column("peak_flops_per_second", lambda r: r.peak_flops_per_second),
@@ -296,9 +294,8 @@ def _legend(ran: Sequence[CostResult]) -> Iterator[str]:
             "pictures from the cache after their first epoch"
         )
     for kind, said in (("resident", "the process held"), ("device", "tensors took there")):
-        if known := [m for r in ran if (m := r.memory) and m.kind == kind]:
-            bound = "; ≤: after other ways or batch sizes were tried in the same process"
-            yield f"memory: the most that {said}{bound if any(m.bound for m in known) else ''}"
+        if any(r.memory and r.memory.kind == kind for r in ran):
+            yield f"memory: the most that {said}"
     if any(r.size for r in ran):
         yield (
             "GMACs: multiply-accumulates for one picture, in a step's row gradients included; MFU: "

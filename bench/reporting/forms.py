@@ -75,7 +75,7 @@ def kept(notes: Iterable[str]) -> list[str]:
 
 def _latex_symbols(table: str) -> str:
     """What LaTeX does not print by itself (tabulate has escaped the rest)."""
-    for symbol, command in {"±": r"$\pm$", "→": r"$\to$", "–": "--", "≤": r"$\leq$"}.items():
+    for symbol, command in {"±": r"$\pm$", "→": r"$\to$", "–": "--"}.items():
         table = table.replace(symbol, command)
     return table
 
