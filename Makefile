@@ -41,13 +41,13 @@ gpu:
 	PYTHON=$(PYTHON) scripts/measure_on_gpu.sh results/gpu
 
 test: .venv/ready .venv/jax
-	$(BIN)/python -m pytest -n $(JOBS) -m "not gpu"
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not gpu"
 
 check: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n $(JOBS) -m "not slow and not real and not gpu"
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m "not slow and not real and not gpu"
 
 format: .venv/ready
 	$(BIN)/ruff format .

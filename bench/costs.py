@@ -199,6 +199,7 @@ class CostResult(Record):
         peak_flops_per_second: of a large matrix product in the same precision on this device.
         joules_per_image: what the accelerator drew, from its own counter; None without one.
         timed_seconds: asked for, to time each kind of step.
+        runs: processes that measured it, taken together here (`pooled`).
         elsewhere: share of the cores' time, 0 to 1, that other work used while steps were timed;
             the most that it was.
         gpu_processes: others on the same GPU, before or after; None without NVML.
@@ -227,6 +228,7 @@ class CostResult(Record):
     peak_flops_per_second: float | None = None
     joules_per_image: float | None = None
     timed_seconds: float | None = None
+    runs: int = 1
     elsewhere: float | None = None
     gpu_processes: int | None = None
     environment: Environment | None = None
@@ -284,3 +286,57 @@ Spec = TrialSpec | CostSpec
 
 Row = TrialResult | CostResult
 """What comes of it."""
+
+
+def pooled(rows: Sequence[CostResult]) -> CostResult:
+    """One row of several that measured the same, each in a process of its own.
+
+    What failed, or is in doubt, is left out where another is neither: repeating loses nothing that
+    was known. Bursts are taken together, so that the interval holds what processes differ in, which
+    no process sees of itself; latency is the median of each figure, memory the most of any.
+    """
+    best = max((r.status == "ok", not r.doubtful) for r in rows)
+    chosen = [r for r in rows if (r.status == "ok", not r.doubtful) == best]
+    last = chosen[-1]
+    if len(chosen) == 1 or last.device is None:
+        return last
+    return last.model_copy(
+        update={
+            "runs": len(chosen),
+            "timed_seconds": min(r.timed_seconds or 0.0 for r in chosen),
+            "device": _together([r.device for r in chosen]),
+            "end_to_end": _together([r.end_to_end for r in chosen]),
+            "latency": _typical([r.latency for r in chosen if r.latency]),
+            "memory": max((r.memory for r in chosen if r.memory), key=_peak, default=None),
+            **{name: _median([getattr(r, name) for r in chosen]) for name in _MEDIANS},
+            "elsewhere": max((r.elsewhere or 0.0 for r in chosen), default=None),
+        }
+    )
+
+
+_MEDIANS = ("compile_seconds", "flops_per_second", "peak_flops_per_second", "joules_per_image")
+
+
+def _together(rates: Sequence[Rate | None]) -> Rate | None:
+    known = [r for r in rates if r is not None]
+    return Rate.of([s for r in known for s in r.samples], known[-1].steps) if known else None
+
+
+def _typical(found: Sequence[Latency]) -> Latency | None:
+    if not found:
+        return None
+    return Latency(
+        median=statistics.median(f.median for f in found),
+        p90=statistics.median(f.p90 for f in found),
+        p99=_median([f.p99 for f in found]),
+        count=sum(f.count for f in found),
+    )
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return statistics.median(known) if known else None
+
+
+def _peak(memory: Memory) -> int:
+    return memory.peak

@@ -21,7 +21,7 @@ from pathlib import Path
 from pydantic import Field
 from tabulate import tabulate
 
-from bench.costs import CostResult, CostSpec, Rate
+from bench.costs import CostResult, CostSpec, Rate, pooled
 from bench.errors import BenchError
 from bench.records import Backbone, Freeze, Record
 from bench.running import store
@@ -57,6 +57,15 @@ class Repeats(Record):
         pairs = list(permutations(self.rates, 2))
         return sum(one.low <= other.median <= one.high for one, other in pairs), len(pairs)
 
+    @property
+    def foretold(self) -> int:
+        """How many medians lie in the interval that all other measurements together report."""
+        return sum(
+            rate.low <= row.device.median <= rate.high
+            for i, row in enumerate(self.rows)
+            if row.device and (rate := pooled([*self.rows[:i], *self.rows[i + 1 :]]).device)
+        )
+
     def missed_by(self, rate: Rate) -> int:
         """How many intervals of the measurements do not hold the median of this one."""
         return sum(not other.low <= rate.median <= other.high for other in self.rates)
@@ -90,15 +99,12 @@ def sentence(report: Report) -> str:
 
 def _verdict(repeats: Repeats) -> str:
     agreeing, pairs = repeats.agreeing
-    held = (
-        "every median lies in the interval of every other"
-        if agreeing == pairs
-        else f"a median lies in the interval of another in {agreeing} of {pairs} pairs"
-    )
-    spec = repeats.rows[0].spec
+    count, spec = len(repeats.rows), repeats.rows[0].spec
+    others = f"that of the other {count - 1} runs together (--runs {count - 1})"
     return (
-        f"{spec.backbone.name}, {spec.work}: {len(repeats.rows)} medians within "
-        f"{repeats.spread:.1%}, {held}"
+        f"{spec.backbone.name}, {spec.work}: {count} medians within {repeats.spread:.1%}; the "
+        f"interval of a single run holds the median of another in {agreeing} of {pairs} pairs, "
+        f"{others} in {repeats.foretold} of {count}"
     )
 
 
@@ -194,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"repeat: {error}", file=sys.stderr)
         return 2
     print(f"{sentence(report)}\n\n{table(report, wanted.format)}")
-    return int(any(agreeing < pairs for agreeing, pairs in (r.agreeing for r in report.cases)))
+    return int(any(repeats.foretold < len(repeats.rows) for repeats in report.cases))
 
 
 def _measured(wanted: argparse.Namespace, arguments: Sequence[str] | None) -> Report:

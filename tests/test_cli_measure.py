@@ -174,3 +174,17 @@ def test_show_has_trials_costs_and_the_time_to_an_accuracy(
     assert "latency ms" in shown
     assert "between 0.0 and 1.0" not in shown
     assert bench("show", tmp_path / "r", "--time-to", "90").code == 2
+
+
+def test_several_runs_take_turns_and_are_one_row(
+    bench: Bench, tmp_path: Path, engine: type[Engine]
+) -> None:
+    words = ("measure", "VGG16", "--only", "phase 2", "--results", tmp_path)
+    answer = bench(*words, "--runs", "3")
+    assert [s.work for s in engine.asked] == ["phase 2 top_blocks=2", "phase 2 all"] * 3
+    assert [row.runs for row in store.read(tmp_path).costs] == [3, 3]
+    assert "runs" in answer.out
+    bench(*words, "--runs", "4")
+    assert len(engine.asked) == 8
+    bench(*words, "--runs", "4")
+    assert len(engine.asked) == 8

@@ -3,7 +3,7 @@
 import pytest
 from conftest import make_cost, make_rate
 
-from bench.costs import CostResult, CostSpec, Rate
+from bench.costs import CostResult, CostSpec, Memory, Rate, pooled
 from bench.records import Backbone, Freeze
 
 
@@ -70,3 +70,23 @@ def test_doubts() -> None:
     assert make_cost(elsewhere=0.5).doubtful
     assert make_cost(gpu_processes=1).disturbed
     assert make_cost(device=rate(100, spread=0.2)).unsteady
+
+
+def test_runs_are_taken_together_so_that_the_interval_holds_what_they_differ_in() -> None:
+    slow, fast = make_cost(device=rate(80), timed_seconds=5.0), make_cost(device=rate(120))
+    both = pooled([slow, fast])
+    assert both.runs == 2
+    assert both.device.samples == (*slow.device.samples, *fast.device.samples)
+    assert both.device.low < 80 * 1.01
+    assert both.device.high > 120 * 0.99
+    assert both.timed_seconds == 0.0
+    assert both.latency.count == 1000
+    assert both.unsteady
+    assert pooled([slow]) == slow
+
+
+def test_the_most_memory_of_any_run_counts() -> None:
+    small = make_cost(memory=Memory(peak=1, before=0, kind="resident"))
+    large = make_cost(memory=Memory(peak=2, before=0, kind="resident"))
+    assert pooled([large, small]).memory.peak == 2
+    assert pooled([make_cost(memory=None)] * 2).memory is None

@@ -630,7 +630,7 @@ def test_repeating_a_measurement_loses_nothing_that_was_known(tmp_path: Path) ->
         with store.writing(folder) as held:
             for row in rows:
                 held.append(row, None)
-            assert len(held.settled(STACK)) == (rows[-1].status == "ok" or rows[0].status == "ok")
+            assert len(held.settled(STACK)) == any(row.status == "ok" for row in rows)
         (found,) = store.read(folder).costs
         return found
 
@@ -638,5 +638,4 @@ def test_repeating_a_measurement_loses_nothing_that_was_known(tmp_path: Path) ->
     failed = make_cost(seconds=3.0, status="failed", device=None)
     assert counts(busy, good) == counts(good, busy) == counts(good, failed) == good
     assert counts(failed, busy) == busy
-    again = make_cost(seconds=4.0)
-    assert counts(good, again) == again
+    assert counts(good, good).runs == 2

@@ -43,6 +43,9 @@ def measure(
     image_size: Annotated[int | None, typer.Option(min=32, help="Side, in pixels.")] = None,
     precision: Annotated[Numbers | None, typer.Option(help="Of the computation.")] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="To time each kind of step.")] = 10.0,
+    runs: Annotated[
+        int, typer.Option(min=1, help="Times to measure each, in turns: processes differ, too.")
+    ] = 1,
     smoke: Annotated[bool, typer.Option("--smoke", help="The suite's tiny version.")] = False,
     only: Annotated[
         list[str] | None,
@@ -70,7 +73,8 @@ def measure(
         return
     folder = results / asked.name
     with interruptible():
-        complete = _measure_costs(asked, folder, seconds, again)
+        for run in range(1, runs + 1):
+            complete = _measure_costs(asked, folder, seconds, again, run)
     tables_of(folder, Form.CONSOLE, {c.key for c in asked.cases})
     out.print(f"\nresults: {folder}", markup=False, soft_wrap=True)
     raise typer.Exit(0 if complete else 1)
@@ -90,8 +94,16 @@ def _asked(what: list[str], smoke: bool, choice: "Choice", only: list[str]) -> "
     return replace(asked, cases=plan.select(asked.cases, only))
 
 
-def _measure_costs(asked: "Asked", folder: Path, seconds: float, again: bool) -> bool:
-    """Measure one after another, never two at once; whether every one has a result."""
+def _measure_costs(asked: "Asked", folder: Path, seconds: float, again: bool, run: int) -> bool:
+    """Measure one after another, never two at once; whether every one has a result.
+
+    Args:
+        asked: what.
+        folder: of the results.
+        seconds: to time each kind of step.
+        again: repeat what is in doubt.
+        run: how many times each has been measured at the end.
+    """
     from bench.records import Execution
     from bench.reporting.live import LiveReport
     from bench.running import backends, cases, devices, runner, store
@@ -119,7 +131,7 @@ def _measure_costs(asked: "Asked", folder: Path, seconds: float, again: bool) ->
             gpu = (*devices.visible(), None)[:1]
 
             def stands(row: "Row") -> bool:
-                return cases.stands(row, seconds, again)
+                return cases.stands(row, seconds, again, run)
 
             with local_engines(setup, 60 * asked.minutes, gpu) as engines, live:
                 summary = runner.run_side_by_side(asked.cases, held, engines, live, stands)

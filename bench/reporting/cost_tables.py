@@ -107,6 +107,7 @@ PRECISION = Column("precision", lambda r: r.spec.precision)
 OPTIMIZER = Column("optimizer", lambda r: r.spec.optimizer)
 BATCH_NORM = Column("batch norm", lambda r: r.spec.batch_norm)
 CASE = Column("case", lambda r: r.key[:12])
+RUNS = Column("runs", lambda r: r.runs)
 STATUS = Column("status", lambda r: r.status)
 
 COLUMNS = (
@@ -155,6 +156,7 @@ TIDY = (
     Column("utilisation", lambda r: r.utilisation),
     Column("joules_per_image", lambda r: r.joules_per_image),
     Column("input_bound", lambda r: str(r.input_bound)),
+    Column("runs", lambda r: r.runs),
     Column("elsewhere", lambda r: r.elsewhere),
     Column("gpu_processes", lambda r: r.gpu_processes),
     Column("status", lambda r: r.status),
@@ -228,6 +230,8 @@ def _columns(rows: Sequence[CostResult]) -> list[Column]:
         telling = [c for c in found if c.title in names or c not in measured]
         if len({tuple(c.cell(r) for c in telling) for r in rows}) < len(rows):
             found.insert(len(_apart(rows)), more)
+    if any(r.runs > 1 for r in rows):
+        found.append(RUNS)
     return [*found, STATUS] if any(r.status != "ok" for r in rows) else found
 
 
@@ -268,8 +272,8 @@ def _doubts(rows: Sequence[CostResult]) -> Iterator[str]:
     if unsteady := [r for r in rows if r.unsteady]:
         yield (
             f"? the middle half of the bursts spans over {WIDE:.0%} of the median in "
-            f"{_which(unsteady, rows)}: repeat it on a quiet machine (--again), or for longer "
-            "(--seconds)"
+            f"{_which(unsteady, rows)}: repeat it on a quiet machine (--again), or in several "
+            "processes (--runs)"
         )
     if bound := [r for r in rows if r.input_bound]:
         yield f"input-bound, the device waits for pictures: {_which(bound, rows)}"
@@ -300,6 +304,11 @@ def _legend(ran: Sequence[CostResult]) -> Iterator[str]:
         yield (
             "GMACs: multiply-accumulates for one picture, in a step's row gradients included; MFU: "
             "twice that, against a large matrix product in the same precision on the same machine"
+        )
+    if all(r.runs == 1 for r in ran):
+        yield (
+            "measured in one process each, which does not show what processes differ in: --runs 3 "
+            "does, and `python -m benchmarks.repeat` says how much"
         )
     yield "weights are random, which changes no speed"
 

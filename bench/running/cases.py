@@ -164,14 +164,15 @@ def _changed(spec: CostSpec, choice: Choice) -> CostSpec:
     return spec.model_copy(update=changes)
 
 
-def stands(row: Row, seconds: float, again: bool) -> bool:
-    """Whether a row of an earlier run need not be measured again.
+def stands(row: Row, seconds: float, again: bool, runs: int = 1) -> bool:
+    """Whether a row of earlier runs need not be measured again.
 
     Args:
         row: that has a result.
         seconds: to time each kind of step; a row that was timed for less is not enough.
         again: repeat what is in doubt, too.
+        runs: processes that should have measured it.
     """
     if not isinstance(row, CostResult) or (row.timed_seconds or 0.0) < seconds:
         return False
-    return not (again and row.doubtful)
+    return row.runs >= runs and not (again and row.doubtful)

@@ -5,7 +5,8 @@
     results/<suite>/<stack>/costs.jsonl            the same for measurements of cost
 
 A row is flushed to disk before the next trial starts. A line torn by a power cut or a kill is left
-out and reported. Of several rows with one key and stack, the last counts (see `better`).
+out and reported. Of several rows with one key and stack the last trial counts, and measurements of
+cost are taken together (`bench.costs.pooled`).
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from bench.costs import CostResult, Row
+from bench.costs import CostResult, Row, pooled
 from bench.errors import StoreError, StoreLockedError
 from bench.records import Stack, TrialResult
 
@@ -62,17 +63,25 @@ def read(folder: Path) -> Contents:
     if not files:
         names = " or ".join(KINDS)
         raise StoreError(f"{folder}: expected a results folder, but no {names} lies in it")
-    rows: dict[tuple[str, str], Row] = {}
     problems: list[str] = []
-    for file in files:
-        for row in _rows(file, problems):
-            key = row.stack.id, row.key
-            rows[key] = better(rows[key], row) if key in rows else row
+    rows = _counting(row for file in files for row in _rows(file, problems))
     return Contents(
-        rows=tuple(r for r in rows.values() if isinstance(r, TrialResult)),
-        costs=tuple(r for r in rows.values() if isinstance(r, CostResult)),
+        rows=tuple(r for r in rows if isinstance(r, TrialResult)),
+        costs=tuple(r for r in rows if isinstance(r, CostResult)),
         problems=tuple(problems),
     )
+
+
+def _counting(rows: Iterable[Row]) -> list[Row]:
+    """Of several rows of one key and stack: the last trial, the measurements taken together."""
+    known: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        known.setdefault((row.stack.id, row.key), []).append(row)
+    found: list[Row] = []
+    for same in known.values():
+        costs = [r for r in same if isinstance(r, CostResult)]
+        found.append(pooled(costs) if costs else same[-1])
+    return found
 
 
 def _rows(file: Path, problems: list[str]) -> Iterator[Row]:
@@ -127,11 +136,9 @@ class Store:
     def settled(self, stack: Stack) -> dict[str, Row]:
         """Rows under this stack that a rerun need not measure again, by key."""
         files = [f for name in KINDS if (f := self.folder / stack.id / name).exists()]
-        last: dict[str, Row] = {}
-        for row in (row for file in files for row in _rows(file, [])):
-            if row.stack.id == stack.id:
-                last[row.key] = better(last[row.key], row) if row.key in last else row
-        return {key: row for key, row in last.items() if row.status in SETTLED}
+        rows = _counting(row for file in files for row in _rows(file, []))
+        here = (row for row in rows if row.stack.id == stack.id)
+        return {row.key: row for row in here if row.status in SETTLED}
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -248,18 +255,6 @@ def _is_whole(line: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
-
-
-def better(old: Row, new: Row) -> Row:
-    """Of two rows with one key and stack, the one that counts.
-
-    The later one, unless it is a measurement of cost that failed or is in doubt where the earlier
-    one was neither: repeating must not lose what was known.
-    """
-    if not (isinstance(old, CostResult) and isinstance(new, CostResult)):
-        return new
-    worth = [(row.status == "ok", not row.doubtful) for row in (old, new)]
-    return new if worth[1] >= worth[0] else old
 
 
 def _file_of(row: Row) -> str:
