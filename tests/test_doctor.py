@@ -234,7 +234,8 @@ def test_no_framework_is_imported_and_no_secret_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_real_worker_says_what_it_runs_on(settings: Settings) -> None:
+    before = set(psutil.Process().children())
     stack = doctor.probed(settings)
     assert stack.backend in backends.BACKENDS
     assert stack.precision in ("float32", "mixed_bfloat16", "mixed_float16")
-    assert psutil.Process().children() == []
+    assert set(psutil.Process().children()) <= before

@@ -1,6 +1,7 @@
 """Measurements as pytest-benchmark's JSON, and back; and the cases under benchmarks/."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -219,8 +220,10 @@ def test_bench_show_says_what_it_cannot(tmp_path: Path, show: Shown) -> None:
 def run_cases(*options: str) -> subprocess.CompletedProcess[str]:
     """The cases under benchmarks/, in a process of their own."""
     command = [sys.executable, "-m", "pytest", "benchmarks", "-q", "-p", "no:cacheprovider"]
+    # pytest-benchmark measures nothing where it finds itself among parallel test processes.
+    alone = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
     return subprocess.run(
-        [*command, *options], cwd=ROOT, capture_output=True, text=True, check=False
+        [*command, *options], cwd=ROOT, env=alone, capture_output=True, text=True, check=False
     )
 
 
