@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
-from bench.errors import BenchError
 from bench.records import Environment, Record, Stack
+from benchmarks import written
 from benchmarks.cases import Case, Side
 
 
@@ -163,11 +163,7 @@ def read(file: Path) -> Comparison:
     Raises:
         BenchError: the file is not there, or holds something else.
     """
-    try:
-        return Comparison.model_validate_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise BenchError(f"{file}: expected measurements of benchmarks.speed: {reason}") from error
+    return written.read(Comparison, file, "measurements of benchmarks.speed")
 
 
 def write(comparison: Comparison, file: Path) -> None:

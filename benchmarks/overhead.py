@@ -34,6 +34,7 @@ from tabulate import tabulate
 from bench.costs import CostSpec
 from bench.errors import BenchError
 from bench.records import Environment, Execution, Record, Stack
+from benchmarks import written
 
 if TYPE_CHECKING:
     from bench.measuring.steps import Bursts
@@ -130,11 +131,7 @@ def read(file: Path) -> Report:
     Raises:
         BenchError: the file is not there, or holds something else.
     """
-    try:
-        return Report.model_validate_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise BenchError(f"{file}: expected a file of benchmarks.overhead: {reason}") from error
+    return written.read(Report, file, "a file of benchmarks.overhead")
 
 
 def sentence(report: Report) -> str:

@@ -25,6 +25,7 @@ from bench.costs import CostResult, CostSpec, Rate, pooled
 from bench.errors import BenchError
 from bench.records import Backbone, Freeze, Record
 from bench.running import store
+from benchmarks import written
 
 BACKBONE, IMAGE_SIZE, BATCH_SIZE = "MobileNetV2", 160, 32
 REPEATS, SECONDS = 5, 10.0
@@ -85,11 +86,7 @@ def read(file: Path) -> Report:
     Raises:
         BenchError: the file is not there, or holds something else.
     """
-    try:
-        return Report.model_validate_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise BenchError(f"{file}: expected a file of benchmarks.repeat: {reason}") from error
+    return written.read(Report, file, "a file of benchmarks.repeat")
 
 
 def sentence(report: Report) -> str:

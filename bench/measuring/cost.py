@@ -31,7 +31,7 @@ from bench.measuring.timing import Pace, Timed
 from bench.records import Progress, Stack
 from bench.training import ahead
 from bench.training.batches import Batches, targets
-from bench.training.modes import Mode
+from bench.training.modes import Mode, only_way
 from bench.training.recording import Report
 from bench.training.trial import Workplace, explained
 
@@ -108,7 +108,7 @@ def _mode(what: Subject, size: int, place: Workplace) -> Mode:
     """As the spec asks. What takes trying is tried elsewhere."""
     if what.spec.mode == "default":
         return fastest.default(what)
-    if way := fastest.only():
+    if way := only_way():
         return way
     try:
         here = apart.Place(place.settings, place.folder)

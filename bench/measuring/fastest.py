@@ -1,13 +1,10 @@
 """The fastest way to run a step on this device, measured on the spot: graph or XLA."""
 
-from typing import Literal
-
-import keras
-
 from bench.measuring import timing
 from bench.measuring.steps import Batch, Bursts
 from bench.measuring.subject import Subject
-from bench.training.modes import FASTER, Mode
+from bench.training import execution
+from bench.training.modes import FASTER, Mode, only_way
 
 TRIAL_SECONDS = 2.0
 """Spent on each way; the chosen one is then measured at length."""
@@ -16,15 +13,8 @@ TRIAL_SECONDS = 2.0
 def default(subject: Subject) -> Mode:
     """What Keras does out of the box."""
     subject.compile("auto")
-    return Mode(_name(bool(subject.model.jit_compile)), "Keras' default")
-
-
-def only() -> Mode | None:
-    """The one way of a backend that leaves no choice."""
-    backend = keras.backend.backend()
-    if backend == "jax":
-        return Mode("xla", "JAX compiles every step with XLA")
-    return None if backend == "tensorflow" else Mode("eager", "PyTorch runs eagerly")
+    jit = only_way() is None and subject.model.jit_compile
+    return Mode("xla" if jit else execution.mode(), "Keras' default")
 
 
 def best(subject: Subject, batch: Batch) -> Mode:
@@ -50,10 +40,3 @@ def _timed(subject: Subject, batch: Batch, *, jit: bool) -> timing.Timed:
         return timing.timed(Bursts(step, lambda: batch), TRIAL_SECONDS)
     finally:
         step.close()
-
-
-def _name(jit: bool) -> Literal["graph", "xla", "eager"]:
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        return "xla" if jit else "graph"
-    return "xla" if backend == "jax" else "eager"

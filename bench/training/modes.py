@@ -93,11 +93,8 @@ def choose(
         CacheError: the answer cannot be written.
         Exception: whatever the graph's step raises. What XLA's raises is an answer: graph.
     """
-    backend = _backend()
-    if backend == "jax":
-        return Mode("xla", "JAX compiles every step with XLA")
-    if backend != "tensorflow":
-        return Mode("eager", "PyTorch runs eagerly")
+    if way := only_way():
+        return way
     if seconds_per_step is not None and steps * seconds_per_step < PAYS_SECONDS:
         return _too_short(f"at most {_seconds(steps * seconds_per_step)}")
     if recorded := _recorded(identity, settings):
@@ -110,6 +107,14 @@ def choose(
         if writer is not None:
             writer.content |= {"name": mode.name, "evidence": mode.evidence}
     return mode
+
+
+def only_way() -> Mode | None:
+    """How a backend runs that leaves no choice; None on TensorFlow, which does."""
+    backend = _backend()
+    if backend == "jax":
+        return Mode("xla", "JAX compiles every step with XLA")
+    return None if backend == "tensorflow" else Mode("eager", "PyTorch runs eagerly")
 
 
 class Chooser:
