@@ -198,7 +198,7 @@ class CostResult(Record):
         flops_per_second: achieved on the device, two for each multiply-accumulate.
         peak_flops_per_second: of a large matrix product in the same precision on this device.
         joules_per_image: what the accelerator drew, from its own counter; None without one.
-        timed_seconds: asked for, to time each kind of step.
+        timed_seconds: asked for, to time each kind of step; of several runs the longest.
         runs: processes that measured it, taken together here (`pooled`).
         elsewhere: share of the cores' time, 0 to 1, that other work used while steps were timed;
             the most that it was.
@@ -303,7 +303,7 @@ def pooled(rows: Sequence[CostResult]) -> CostResult:
     return last.model_copy(
         update={
             "runs": len(chosen),
-            "timed_seconds": min(r.timed_seconds or 0.0 for r in chosen),
+            "timed_seconds": max(r.timed_seconds or 0.0 for r in chosen),
             "device": _together([r.device for r in chosen]),
             "end_to_end": _together([r.end_to_end for r in chosen]),
             "latency": _typical([r.latency for r in chosen if r.latency]),

@@ -71,6 +71,8 @@ def test_backbones_are_measured_shown_and_kept(
     longer = bench("measure", "VGG16", "--seconds", "5", "--results", tmp_path / "r")
     assert "measure: 4 measurements ·" in longer.out
     assert "bench: 4 other rows not shown" in longer.err
+    kept = bench("measure", "VGG16", "--seconds", "5", "--results", tmp_path / "r")
+    assert "4 measurements, 4 measured before" in kept.out
 
 
 def test_the_worker_is_told_how_to_measure(
