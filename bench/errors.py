@@ -1,7 +1,7 @@
 """Every error that Bench raises on purpose.
 
     BenchError              one clear message; the command line prints it and exits with 2
-    |- SuiteError           a suite file is wrong: names the file, the key, the value, what is valid
+    |- FileError           a suite file is wrong: names the file, the key, the value, what is valid
     |- UnknownNameError     a name that no table holds: lists the known ones, nearest first
     |- ImpossibleTrialError parts of a trial that cannot go together; the trial is skipped
     |- DatasetError         a dataset cannot be read, or cannot be split as asked
@@ -22,11 +22,11 @@ class BenchError(Exception):
     """Base of the tree. Its text is one message fit for a user."""
 
 
-class SuiteError(BenchError):
-    """A suite file is wrong.
+class FileError(BenchError):
+    """A suite, or another settings file, is wrong.
 
     Args:
-        file: path of the suite file, as the user gave it.
+        file: its path, as the user gave it.
         key: dotted path of the offending key, for example ``phase2.learning_rate``.
         value: the value found there, None where there is none.
         expected: what would be valid, as the end of the sentence "expected ...".

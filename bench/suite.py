@@ -1,7 +1,7 @@
 """A suite file (TOML) -> a validated Suite -> its trials.
 
 The whole file is checked before anything runs: every key, every name, every value. What is wrong
-is one `SuiteError` that names the file, the key, the value and what would be valid.
+is one `FileError` that names the file, the key, the value and what would be valid.
 
     [data] [phase1] [phase2] [execution] [limits]     how every trial of the suite runs
     [[matrix]]                                        backbones x datasets x freezes x heads x seeds
@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench import suite_file
+from bench import suite_file, toml_file
 from bench.data import datasets as dataset_table
-from bench.errors import SuiteError, suggestion
+from bench.errors import FileError, suggestion
 from bench.records import (
     Backbone,
     Data,
@@ -69,15 +69,15 @@ def load(path: Path, *, smoke: bool = False) -> Suite:
         smoke: apply its ``[smoke]`` table.
 
     Raises:
-        SuiteError: the file cannot be read, or anything in it is wrong.
+        FileError: the file cannot be read, or anything in it is wrong.
     """
     file = str(path)
-    content = suite_file.read(path)
+    content = toml_file.read(path)
     overrides = content.pop("smoke", {})
     if not isinstance(overrides, dict):
-        raise SuiteError(file, "smoke", overrides, "a table of overrides")
+        raise FileError(file, "smoke", overrides, "a table of overrides")
     if smoke and not overrides:
-        raise SuiteError(file, "smoke", None, "a [smoke] table, since --smoke was given")
+        raise FileError(file, "smoke", None, "a [smoke] table, since --smoke was given")
     parsed = _checked(file, content)
     small = _smoke(file, content, overrides)
     parsed = small if smoke else parsed
@@ -97,15 +97,15 @@ def _smoke(file: str, content: Mapping[str, Any], overrides: Mapping[str, Any]) 
     """The file with its overrides. What is wrong now is theirs, for without them it was right."""
     try:
         return _checked(file, suite_file.overridden(content, overrides))
-    except SuiteError as error:
-        raise SuiteError(file, f"smoke.{error.key}", error.value, error.expected) from error
+    except FileError as error:
+        raise FileError(file, f"smoke.{error.key}", error.value, error.expected) from error
 
 
 # -------------------------------------------------------------------------------------- checks
 
 
 def _checked(file: str, content: Mapping[str, Any]) -> SuiteFile:
-    parsed = suite_file.parse(file, content)
+    parsed = toml_file.parse(file, content, SuiteFile, others=["smoke"])
     _check_names(file, parsed)
     _check_pairs(file, parsed)
     return parsed
@@ -126,15 +126,15 @@ def _check_names(file: str, parsed: SuiteFile) -> None:
         for i, name in enumerate(own):
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ._-]*", name):
                 valid = "a name of letters, digits, spaces and . _ - (a letter or digit first)"
-                raise SuiteError(file, f"{key}[{i}].name", name, valid)
+                raise FileError(file, f"{key}[{i}].name", name, valid)
             if name in table or own.count(name) > 1:
-                raise SuiteError(file, f"{key}[{i}].name", name, f"a {kind} name not yet taken")
+                raise FileError(file, f"{key}[{i}].name", name, f"a {kind} name not yet taken")
         for i, matrix in enumerate(parsed.matrix):
             for j, name in enumerate(getattr(matrix, key)):
                 if name not in table and name not in own:
                     hint = suggestion(name, [*own, *table])
                     place = f"matrix[{i}].{key}[{j}]"
-                    raise SuiteError(file, place, name, f"a {kind} that exists; {hint}")
+                    raise FileError(file, place, name, f"a {kind} that exists; {hint}")
 
 
 def _check_pairs(file: str, parsed: SuiteFile) -> None:
@@ -146,18 +146,18 @@ def _check_pairs(file: str, parsed: SuiteFile) -> None:
             row = backbone_table.BACKBONES.get(name)
             if row and parsed.data.image_size < row.min_size:
                 need = f"at least {row.min_size} for {name}"
-                raise SuiteError(file, "data.image_size", parsed.data.image_size, need)
+                raise FileError(file, "data.image_size", parsed.data.image_size, need)
             blocks = row is not None or files[name].blocks is not None
             if not blocks and any(f.strategy == "top_blocks" for f in matrix.freezes):
                 valid = f"a 'blocks' expression for {name}, since matrix[{i}] uses top_blocks"
-                raise SuiteError(file, "backbones.blocks", None, valid)
+                raise FileError(file, "backbones.blocks", None, valid)
         for j, name in enumerate(matrix.heads):
             head = own_heads.get(name) or head_table.HEADS[name]
             for dataset in matrix.datasets:
                 classes = _classes(dataset)
                 if head.loss == "binary" and classes not in (None, 2):
                     valid = f"a head without binary loss, since {dataset} has {classes} classes"
-                    raise SuiteError(file, f"matrix[{i}].heads[{j}]", name, valid)
+                    raise FileError(file, f"matrix[{i}].heads[{j}]", name, valid)
 
 
 def _classes(dataset: str) -> int | None:

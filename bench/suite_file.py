@@ -1,19 +1,16 @@
-"""The suite file (TOML) as it is written: its schema, how it is read, and how errors are worded.
+"""The suite file (TOML) as it is written: its schema.
 
-Whatever is wrong with its keys and values is one `SuiteError` that names the file, the key, the
-value and what would be valid. What the values mean together is `bench.suite`'s part.
+`bench.toml_file` reads it and words what is wrong. What the values mean together is `bench.suite`'s
+part.
 """
 
-import json
 import re
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from bench.errors import SuiteError, suggestion
+from bench.errors import suggestion
 from bench.records import (
     Augmentation,
     BatchNorm,
@@ -36,7 +33,6 @@ from bench.zoo import heads as head_table
 Backend = Literal["tensorflow", "jax", "torch"]
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
 EVERY = "all"
-SUFFIX = ".toml"
 LARGEST_SEED = 2**32 - 1
 """NumPy's limit, and so that of ``keras.utils.set_random_seed``."""
 WEIGHTS = ("imagenet", "random")
@@ -246,30 +242,6 @@ class SuiteFile(Record):
     heads: list[HeadTable] = []
 
 
-# ------------------------------------------------------------------------------------- reading
-
-
-def read(path: Path) -> dict[str, Any]:
-    """The file's TOML.
-
-    Raises:
-        SuiteError: the file cannot be read, or is not TOML.
-    """
-    file, name = str(path), path.name
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        near = sorted(p.name for p in path.parent.glob("*" + SUFFIX))
-        hint = suggestion(name, near) if near else "no suite lies in that folder"
-        raise SuiteError(file, "file", name, f"a file that exists; {hint}") from error
-    except OSError as error:
-        raise SuiteError(file, "file", name, f"a readable file: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SuiteError(file, "file", name, "UTF-8 text") from error
-    except tomllib.TOMLDecodeError as error:
-        raise SuiteError(file, "file", name, f"valid TOML: {error}") from error
-
-
 def overridden(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """A copy with the overrides merged in; those of ``matrix`` reach each matrix."""
     merged = dict(content)
@@ -282,94 +254,3 @@ def overridden(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict
         else:
             merged[key] = value
     return merged
-
-
-def parse(file: str, content: Mapping[str, Any]) -> SuiteFile:
-    """The file as typed values.
-
-    Args:
-        file: its path as the user gave it, for messages.
-        content: what `read` returned, without ``smoke``.
-
-    Raises:
-        SuiteError: a key or a value is wrong.
-    """
-    # By way of JSON, because only there does pydantic's strict mode (no true for 1, no "3" for 3)
-    # take a list for a tuple and a table for a record.
-    text = json.dumps(content, default=_never_valid)
-    try:
-        return SuiteFile.model_validate_json(text, strict=True)
-    except ValidationError as error:
-        raise _suite_error(file, error) from error
-
-
-def _never_valid(value: object) -> dict[str, str]:
-    """TOML's dates and times have no place in a suite: something that fits no field."""
-    return {"date or time": str(value)}
-
-
-_WORDS = {
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "string_type": "a text in quotes",
-    "bool_type": "true or false",
-    "list_type": "a list",
-    "tuple_type": "a list",
-    "model_type": "a table",
-    "dict_type": "a table",
-}
-"""For pydantic's kinds of error whose own text speaks of Python or JSON."""
-
-
-def _suite_error(file: str, error: ValidationError) -> SuiteError:
-    """One of the things pydantic found, in our words.
-
-    A misspelt key goes first: it is often the reason why another one is missing.
-    """
-    errors = error.errors()
-    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
-    key = _dotted(first["loc"])
-    kind, value = first["type"], first["input"]
-    if kind == "missing":
-        return SuiteError(file, key, None, "this key to be there")
-    if kind == "extra_forbidden":
-        expected = f"a key that exists; {suggestion(str(first['loc'][-1]), _keys(first['loc']))}"
-    elif kind == "value_error":
-        expected = str(first["ctx"]["error"])
-    elif kind == "literal_error":
-        options = re.findall(r"'([^']*)'", first["ctx"]["expected"])
-        expected = f"one of {', '.join(options)}{_nearest(value, options)}"
-    else:
-        expected = _WORDS.get(kind) or first["msg"].replace("Input should be", "a value")
-    return SuiteError(file, key or "file", value, expected)
-
-
-def _nearest(value: object, options: Sequence[str]) -> str:
-    hint = suggestion(value, options) if isinstance(value, str) else ""
-    return f"; {hint}" if hint.startswith("did you mean") else ""
-
-
-def _dotted(location: Sequence[int | str]) -> str:
-    """("matrix", 0, "seeds", 1) -> "matrix[0].seeds[1]"."""
-    text = ""
-    for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return text.removeprefix(".")
-
-
-def _keys(location: Sequence[int | str]) -> list[str]:
-    """The keys that are valid where an unknown one was found."""
-    model: Any = SuiteFile
-    for part in location[:-1]:
-        if isinstance(part, str) and isinstance(model, type) and issubclass(model, Record):
-            model = _record_in(model.model_fields[part].annotation)
-    return sorted([*model.model_fields, *(["smoke"] if model is SuiteFile else [])])
-
-
-def _record_in(annotation: Any) -> Any:
-    """The record type inside an annotation such as ``list[MatrixTable]`` or ``Splits | None``."""
-    if isinstance(annotation, type) and issubclass(annotation, Record):
-        return annotation
-    inner = getattr(annotation, "__args__", ())
-    return next((r for r in map(_record_in, inner) if r is not None), None)

@@ -20,7 +20,8 @@ LAYERS = (
     ("suite", "suite_file"),
     ("zoo", "data"),
     ("cache", "steps"),
-    ("costs", "records", "errors", "settings"),
+    ("toml_file",),
+    ("tasks", "numerics", "costs", "records", "errors", "settings", "answers"),
 )
 DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}
 
@@ -29,6 +30,8 @@ NEIGHBOURS = {
     ("__main__", "cli"),
     ("suite", "suite_file"),
     ("costs", "records"),
+    ("numerics", "records"),
+    *(("tasks", kind) for kind in ("costs", "numerics", "records")),
     ("settings", "records"),
     ("settings", "errors"),
 }

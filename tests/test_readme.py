@@ -80,6 +80,6 @@ def test_the_mistake_in_the_readme_is_reported_as_it_says(tmp_path: Path) -> Non
     assert text is not None
     file = tmp_path / "pets.toml"
     file.write_text(text[1].replace('["MobileNetV2", ', '["MobilNetV2", '), encoding="utf-8")
-    with pytest.raises(suite.SuiteError) as error:
+    with pytest.raises(suite.FileError) as error:
         suite.load(file)
     assert str(error.value).removeprefix(f"{tmp_path}/") in README.replace("suites/", "")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bench.errors import SuiteError, UnknownNameError, suggestion
+from bench.errors import FileError, UnknownNameError, suggestion
 from bench.records import (
     Augmentation,
     Backbone,
@@ -405,7 +405,7 @@ def test_the_last_phase_and_the_failed_guards() -> None:
 
 
 def test_errors_name_the_thing_and_what_is_valid() -> None:
-    wrong = SuiteError("a.toml", "phase1.epochs", 0, "1 or more")
+    wrong = FileError("a.toml", "phase1.epochs", 0, "1 or more")
     assert str(wrong) == "a.toml: phase1.epochs = 0: expected 1 or more"
     unknown = UnknownNameError("head", "lineer", ["linear", "mlp"])
     assert str(unknown) == "unknown head 'lineer': did you mean linear?"

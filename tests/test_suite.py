@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.errors import SuiteError
+from bench.errors import FileError
 from bench.records import Freeze, Head, TrialSpec
 from bench.suite import Suite, load
 
@@ -628,10 +628,10 @@ def test_a_wrong_suite_is_one_error_that_says_what_is_valid(
     if smoke and "smoke" not in text:
         text += "[smoke]\nlimits = { trial_minutes = 1 }\n"
     path = write(tmp_path, text)
-    with pytest.raises(SuiteError) as caught:
+    with pytest.raises(FileError) as caught:
         load(path, smoke=smoke)
     error = caught.value
-    assert type(error) is SuiteError
+    assert type(error) is FileError
     assert (error.file, error.key, repr(error.value)) == (str(path), key, repr(value))
     message = str(error)
     found = "is missing" if value is None else f"= {value!r}"
@@ -648,34 +648,34 @@ def test_the_good_suite_is_good(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_names_its_neighbours(tmp_path: Path) -> None:
     write(tmp_path, GOOD)
-    with pytest.raises(SuiteError, match=r"'mi\.toml'.*did you mean my\.toml\?"):
+    with pytest.raises(FileError, match=r"'mi\.toml'.*did you mean my\.toml\?"):
         load(tmp_path / "mi.toml")
 
 
 def test_an_empty_folder_is_said_to_be_empty(tmp_path: Path) -> None:
-    with pytest.raises(SuiteError, match="no suite lies in that folder"):
+    with pytest.raises(FileError, match=r"no \.toml file lies in that folder"):
         load(tmp_path / "nowhere" / "my.toml")
 
 
 def test_a_folder_is_no_suite(tmp_path: Path) -> None:
-    with pytest.raises(SuiteError, match="expected a readable file: Is a directory"):
+    with pytest.raises(FileError, match="expected a readable file: Is a directory"):
         load(tmp_path)
 
 
 def test_text_that_is_no_toml(tmp_path: Path) -> None:
-    with pytest.raises(SuiteError, match=r"my\.toml.*expected valid TOML:.*line 1"):
+    with pytest.raises(FileError, match=r"my\.toml.*expected valid TOML:.*line 1"):
         loaded(tmp_path, "description = \n")
 
 
 def test_bytes_that_are_no_utf8(tmp_path: Path) -> None:
     path = tmp_path / "my.toml"
     path.write_bytes(GOOD.replace("small", "größere").encode("latin-1"))
-    with pytest.raises(SuiteError, match="expected UTF-8 text"):
+    with pytest.raises(FileError, match="expected UTF-8 text"):
         load(path)
 
 
 def test_smoke_asked_for_but_not_written(tmp_path: Path) -> None:
-    with pytest.raises(SuiteError, match=r"smoke.*expected a \[smoke\] table"):
+    with pytest.raises(FileError, match=r"smoke.*expected a \[smoke\] table"):
         loaded(tmp_path, smoke=True)
 
 
@@ -708,5 +708,5 @@ def test_a_smoke_run_may_have_a_backend_of_its_own(tmp_path: Path) -> None:
 )
 def test_an_unknown_backend(tmp_path: Path, value: str, said: str) -> None:
     text = changed("batch_size = 16", f"batch_size = 16\nbackend = {value}")
-    with pytest.raises(SuiteError, match=re.escape(said)):
+    with pytest.raises(FileError, match=re.escape(said)):
         loaded(tmp_path, text)
