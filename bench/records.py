@@ -341,9 +341,9 @@ class Guard(Record):
 class TrialResult(Record):
     """One row of the store. A trial that did not end ``ok`` keeps what it had, and a reason.
 
-    ``seconds`` is its wall time without ``pictures_seconds``, which went into reading, decoding or
-    downloading pictures. Shared work counts in the trial that did it; ``way`` says whether this one
-    took part, ``rewrites`` what was done to the backbone's operations, to the same effect.
+    ``seconds`` is wall time without ``pictures_seconds`` (reading and decoding). Shared work counts
+    in the trial that did it; ``way`` says whether this one took part, ``rewrites`` what was done to
+    the backbone's operations. ``test_correct``: `bench.answers.packed`, in the test split's order.
     """
 
     key: str
@@ -359,6 +359,7 @@ class TrialResult(Record):
     phase2: PhaseResult | None = None
     test_accuracy: float | None = None
     test_loss: float | None = None
+    test_correct: str | None = None
     total_parameters: int | None = None
     freeze_resolved: Freeze | None = None
     guards: tuple[Guard, ...] = ()

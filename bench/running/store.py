@@ -22,11 +22,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from bench.costs import CostResult, Row, pooled
+from bench.costs import CostResult, pooled
 from bench.errors import StoreError, StoreLockedError
 from bench.records import Stack, TrialResult
+from bench.tasks import Row
 
 FORMAT = 1
+BEGINNING = b'{"format": %d, ' % FORMAT
 TRIALS, COSTS = "trials.jsonl", "costs.jsonl"
 KINDS: Mapping[str, type[TrialResult] | type[CostResult]] = {TRIALS: TrialResult, COSTS: CostResult}
 PREDICTIONS = "predictions"
@@ -42,7 +44,7 @@ class Contents:
 
     Attributes:
         rows: the last row of each trial's (stack, key), in the order first measured.
-        costs: the same for measurements.
+        costs: measurements of each (stack, key), taken together.
         problems: lines that could not be read, each by file and number.
     """
 
@@ -57,19 +59,37 @@ def read(folder: Path) -> Contents:
     Raises:
         StoreError: there is none, or one was written by a newer Bench.
     """
+    problems: list[str] = []
+    rows = _counting(row for _, row in every(folder, problems))
+    return Contents(
+        rows=tuple(r for r in rows if isinstance(r, TrialResult)),
+        costs=tuple(r for r in rows if isinstance(r, CostResult)),
+        problems=tuple(problems),
+    )
+
+
+def every(folder: Path, problems: list[str]) -> Iterator[tuple[Path, Row]]:
+    """Every whole line at or below a folder, one after another, with the file that it is from.
+
+    Holds no more than a file in memory; which of several rows of one key counts is the caller's to
+    say.
+
+    Args:
+        folder: of results.
+        problems: what could not be read is added to it.
+
+    Raises:
+        StoreError: there is no such file, or one was written by a newer Bench.
+    """
     if not folder.is_dir():
         raise StoreError(f"{folder}: expected a results folder; nothing is there")
     files = sorted(f for name in KINDS for f in folder.rglob(name))
     if not files:
         names = " or ".join(KINDS)
         raise StoreError(f"{folder}: expected a results folder, but no {names} lies in it")
-    problems: list[str] = []
-    rows = _counting(row for file in files for row in _rows(file, problems))
-    return Contents(
-        rows=tuple(r for r in rows if isinstance(r, TrialResult)),
-        costs=tuple(r for r in rows if isinstance(r, CostResult)),
-        problems=tuple(problems),
-    )
+    for file in files:
+        for row in _rows(file, problems):
+            yield file, row
 
 
 def _counting(rows: Iterable[Row]) -> list[Row]:
@@ -107,6 +127,8 @@ def parse_line(line: bytes, kind: type[TrialResult] | type[CostResult] = TrialRe
         StoreError: a newer Bench wrote it.
         ValueError: it is not a row.
     """
+    if line.startswith(BEGINNING):  # as we write it; three times as fast as by way of a dictionary
+        return kind.model_validate_json(b"{" + line[len(BEGINNING) :])
     try:
         content = json.loads(line)
     except RecursionError as error:
