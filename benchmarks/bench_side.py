@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 from bench import suite as suites
-from bench.costs import Row, Spec
 from bench.records import Environment, Progress, Record, Stack, TrialResult
 from bench.running import runner, store
 from bench.running.isolation import LocalEngine
@@ -19,6 +18,7 @@ from bench.running.messages import Setup
 from bench.running.store import Store
 from bench.settings import Settings
 from bench.suite import Suite
+from bench.tasks import Row, Spec
 
 
 class BenchRun(Record):

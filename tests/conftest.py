@@ -11,6 +11,7 @@ import pytest
 
 from bench import cli
 from bench.costs import CostResult, CostSpec, Latency, Memory, Rate, Size
+from bench.numerics import NumericsResult, NumericsSpec, Pass
 from bench.records import (
     Backbone,
     Data,
@@ -25,6 +26,7 @@ from bench.records import (
     Stack,
     TrialResult,
     TrialSpec,
+    WeightsUsed,
 )
 from bench.settings import Settings
 
@@ -146,6 +148,35 @@ def make_cost(spec: CostSpec | None = None, **changes: object) -> CostResult:
         "elsewhere": 0.0,
     }
     return CostResult.model_validate(fields | changes)
+
+
+def make_numerics(spec: NumericsSpec | None = None, **changes: object) -> NumericsResult:
+    """A fingerprint of four probes in two modes that ended ``ok``, with any field replaced."""
+    spec = spec or NumericsSpec(backbone=Backbone(name="MobileNetV2", weights="random"))
+    ways = [
+        Pass(
+            mode=mode,
+            unit=2.0**-24,
+            norms=(1.0, 2.0, 3.0, 4.0),
+            roundings=(6e-8, 1e-6, 1e-6, 1e-5),
+            sketches=tuple(float(i) / 8 for i in range(16)),
+        )
+        for mode in ("graph", "xla")
+    ]
+    fields: dict[str, object] = {
+        "key": spec.key,
+        "spec": spec,
+        "stack": STACK,
+        "status": "ok",
+        "started_at": "2026-01-01T00:00:00+00:00",
+        "seconds": 20.0,
+        "weights": WeightsUsed(source="random", sha256="a" * 64),
+        "inputs": "b" * 64,
+        "probes": ("preprocessing", "layer conv", "layer bn", "gradient conv/kernel"),
+        "sizes": (48, 48, 48, 9),
+        "passes": tuple(ways),
+    }
+    return NumericsResult.model_validate(fields | changes)
 
 
 @pytest.fixture

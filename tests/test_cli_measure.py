@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from conftest import STACK, Bench, make_cost, make_result, refused
 
-from bench.costs import CostSpec, Row
+from bench.costs import CostSpec
 from bench.errors import WorkerError
 from bench.running import isolation, store
 from bench.running.messages import Finished, Setup
+from bench.tasks import Row
 
 
 class Engine:

@@ -248,7 +248,7 @@ def test_a_last_line_of_a_newer_format_is_never_removed(tmp_path: Path) -> None:
 
 
 def stored_file(written: list[TrialResult]) -> bytes:
-    return b"".join(store._line(row) for row in written)
+    return b"".join(store.line(row) for row in written)
 
 
 def test_every_stack_is_mended(tmp_path: Path) -> None:
@@ -639,3 +639,12 @@ def test_repeating_a_measurement_loses_nothing_that_was_known(tmp_path: Path) ->
     assert counts(busy, good) == counts(good, busy) == counts(good, failed) == good
     assert counts(failed, busy) == busy
     assert counts(good, good).runs == 2
+
+
+def test_baselines_are_no_results_of_the_folder_they_lie_in(tmp_path: Path) -> None:
+    with store.writing(tmp_path / "suite") as held:
+        held.append(make_result(), None)
+    with store.writing(tmp_path / "baselines" / "old") as held:
+        held.append(make_result(make_spec(seed=7)), None)
+    assert [row.spec.seed for row in store.read(tmp_path).rows] == [0]
+    assert [row.spec.seed for row in store.read(tmp_path / "baselines" / "old").rows] == [7]

@@ -12,8 +12,8 @@ from bench.cli.show import Form, tables_of
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.costs import Row
     from bench.running.cases import Asked, Choice
+    from bench.tasks import Row
 
 
 class Mode(StrEnum):

@@ -11,11 +11,11 @@ from bench.cli.show import Form, tables_of
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.costs import Row
     from bench.running.plan import Plan
     from bench.running.store import Store
     from bench.settings import Settings
     from bench.suite import Suite
+    from bench.tasks import Row
 
 
 def run(

@@ -8,9 +8,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from bench.costs import CostResult, Row, Spec
+from bench.costs import CostResult
+from bench.numerics import NumericsResult
 from bench.records import Progress, Stack
 from bench.reporting.forms import duration
+from bench.tasks import Row, Spec
 
 PLAIN_SECONDS = 30.0
 """On a plain log, at most one line about a trial's steps in so many seconds."""
@@ -131,6 +133,9 @@ def outcome(result: Row) -> str:
     if isinstance(result, CostResult):
         rate = f"{result.device.median:.3g} images/s · " if result.device else ""
         return f"{rate}{duration(result.seconds)}"
+    if isinstance(result, NumericsResult):
+        ways = ", ".join(way.mode for way in result.passes)
+        return f"{len(result.probes)} probes ({ways}) · {duration(result.seconds)}"
     failed = result.failed_guards
     guards = "GUARDS FAILED: " + ", ".join(failed) if failed else "guards pass"
     accuracy = 100 * (result.test_accuracy or 0.0)

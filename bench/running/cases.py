@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.costs import CostMode, CostResult, CostSpec, Row, Workload
+from bench.costs import CostMode, CostResult, CostSpec, Workload
 from bench.errors import BenchError, suggestion
 from bench.records import Backbone, Freeze, Precision, TrialSpec
 from bench.suite import Suite
 from bench.suite_file import EVERY, Backend
+from bench.tasks import Row
 from bench.zoo import backbones
 
 CLASSES = 10
@@ -95,19 +96,28 @@ def of_backbones(names: Sequence[str], choice: Choice) -> Asked:
     Raises:
         BenchError: a name is not in the table.
     """
+    found = [
+        CostSpec(backbone=Backbone(name=name, weights="random"), workload=workload, freeze=freeze)
+        for name in named(names)
+        for workload, freeze in _workloads()
+    ]
+    return Asked(NAME, Path.cwd(), None, MINUTES, _ordered(found, choice))
+
+
+def named(names: Sequence[str]) -> list[str]:
+    """Names of backbones as a user gives them; ``all`` alone is every one.
+
+    Raises:
+        BenchError: a name is not in the table.
+    """
     if list(names) == [EVERY]:
-        names = list(backbones.BACKBONES)
+        return list(backbones.BACKBONES)
     for name in names:
         if name not in backbones.BACKBONES:
             raise BenchError(
                 f"{name!r}: expected a suite or a backbone; {suggestion(name, backbones.BACKBONES)}"
             )
-    found = [
-        CostSpec(backbone=Backbone(name=name, weights="random"), workload=workload, freeze=freeze)
-        for name in names
-        for workload, freeze in _workloads()
-    ]
-    return Asked(NAME, Path.cwd(), None, MINUTES, _ordered(found, choice))
+    return list(names)
 
 
 def _workloads() -> Iterator[tuple[Workload, Freeze | None]]:

@@ -3,6 +3,7 @@
     results/<suite>/<stack>/trials.jsonl           one JSON object a line, in the order measured
     results/<suite>/<stack>/predictions/<key>.npz  what the trial predicted for each test picture
     results/<suite>/<stack>/costs.jsonl            the same for measurements of cost
+    results/<suite>/<stack>/numerics.jsonl         and for fingerprints of numerics
 
 A row is flushed to disk before the next trial starts. A line torn by a power cut or a kill is left
 out and reported. Of several rows with one key and stack the last trial counts, and measurements of
@@ -24,14 +25,21 @@ from pydantic import ValidationError
 
 from bench.costs import CostResult, pooled
 from bench.errors import StoreError, StoreLockedError
+from bench.numerics import NumericsResult
 from bench.records import Stack, TrialResult
 from bench.tasks import Row
 
 FORMAT = 1
 BEGINNING = b'{"format": %d, ' % FORMAT
-TRIALS, COSTS = "trials.jsonl", "costs.jsonl"
-KINDS: Mapping[str, type[TrialResult] | type[CostResult]] = {TRIALS: TrialResult, COSTS: CostResult}
+TRIALS, COSTS, NUMERICS = "trials.jsonl", "costs.jsonl", "numerics.jsonl"
+KINDS: Mapping[str, type[Row]] = {
+    TRIALS: TrialResult,
+    COSTS: CostResult,
+    NUMERICS: NumericsResult,
+}
 PREDICTIONS = "predictions"
+BASELINES = "baselines"
+"""A folder of copies (`bench.running.baselines`): no results of what it lies in."""
 LOCK = ".running.lock"
 SCRATCH = "tmp-"
 SETTLED = ("ok", "diverged", "skipped")
@@ -45,16 +53,18 @@ class Contents:
     Attributes:
         rows: the last row of each trial's (stack, key), in the order first measured.
         costs: measurements of each (stack, key), taken together.
+        numerics: the last fingerprint of each (stack, key).
         problems: lines that could not be read, each by file and number.
     """
 
     rows: tuple[TrialResult, ...]
     costs: tuple[CostResult, ...] = ()
+    numerics: tuple[NumericsResult, ...] = ()
     problems: tuple[str, ...] = ()
 
 
 def read(folder: Path) -> Contents:
-    """Read every ``trials.jsonl`` and ``costs.jsonl`` at or below a folder.
+    """Read everything at or below a folder.
 
     Raises:
         StoreError: there is none, or one was written by a newer Bench.
@@ -64,6 +74,7 @@ def read(folder: Path) -> Contents:
     return Contents(
         rows=tuple(r for r in rows if isinstance(r, TrialResult)),
         costs=tuple(r for r in rows if isinstance(r, CostResult)),
+        numerics=tuple(r for r in rows if isinstance(r, NumericsResult)),
         problems=tuple(problems),
     )
 
@@ -83,7 +94,8 @@ def every(folder: Path, problems: list[str]) -> Iterator[tuple[Path, Row]]:
     """
     if not folder.is_dir():
         raise StoreError(f"{folder}: expected a results folder; nothing is there")
-    files = sorted(f for name in KINDS for f in folder.rglob(name))
+    found = (f for name in KINDS for f in folder.rglob(name))
+    files = sorted(f for f in found if BASELINES not in f.relative_to(folder).parts)
     if not files:
         names = " or ".join(KINDS)
         raise StoreError(f"{folder}: expected a results folder, but no {names} lies in it")
@@ -93,7 +105,7 @@ def every(folder: Path, problems: list[str]) -> Iterator[tuple[Path, Row]]:
 
 
 def _counting(rows: Iterable[Row]) -> list[Row]:
-    """Of several rows of one key and stack: the last trial, the measurements taken together."""
+    """Of several rows of one key and stack: the last, but measurements of cost taken together."""
     known: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         known.setdefault((row.stack.id, row.key), []).append(row)
@@ -120,7 +132,7 @@ def _rows(file: Path, problems: list[str]) -> Iterator[Row]:
             problems.append(f"{file}:{number}: left out, not a whole row ({_short(error)})")
 
 
-def parse_line(line: bytes, kind: type[TrialResult] | type[CostResult] = TrialResult) -> Row:
+def parse_line(line: bytes, kind: type[Row] = TrialResult) -> Row:
     """One line of the store.
 
     Raises:
@@ -202,7 +214,7 @@ class Store:
                 predictions.replace(place)
                 _to_disk(place.parent)
                 row = row.model_copy(update={"predictions": f"{PREDICTIONS}/{place.name}"})
-            _append(folder / _file_of(row), _line(row))
+            _append(folder / _file_of(row), line(row))
         except OSError as error:
             raise StoreError(f"{folder}: a result could not be written: {error}") from error
         return row
@@ -283,7 +295,7 @@ def _file_of(row: Row) -> str:
     return next(name for name, kind in KINDS.items() if isinstance(row, kind))
 
 
-def _line(row: Row) -> bytes:
+def line(row: Row) -> bytes:
     """The row as a line of strict JSON: pydantic writes NaN as a string, `json.dumps` bare."""
     content = {"format": FORMAT} | json.loads(row.model_dump_json())
     return json.dumps(content, ensure_ascii=False, allow_nan=False).encode() + b"\n"
