@@ -26,8 +26,6 @@ from bench.records import (
     Record,
     Stack,
     Status,
-    TrialResult,
-    TrialSpec,
 )
 
 COST_VERSION = 1
@@ -202,6 +200,8 @@ class CostResult(Record):
         runs: processes that measured it, taken together here (`pooled`).
         elsewhere: share of the cores' time, 0 to 1, that other work used while steps were timed;
             the most that it was.
+        together: which joint measurement it is from, where several stacks were measured in turns
+            (`bench.running.lockstep`): rows of one key and one id are of the same minutes.
         gpu_processes: others on the same GPU, before or after; None without NVML.
         seconds: wall time of the whole measurement.
     """
@@ -230,6 +230,7 @@ class CostResult(Record):
     timed_seconds: float | None = None
     runs: int = 1
     elsewhere: float | None = None
+    together: str | None = None
     gpu_processes: int | None = None
     environment: Environment | None = None
 
@@ -281,12 +282,6 @@ BUSY = 0.1
 WIDE = 0.1
 """A wider spread of the bursts puts a measurement in doubt."""
 
-Spec = TrialSpec | CostSpec
-"""What a worker can be asked to do."""
-
-Row = TrialResult | CostResult
-"""What comes of it."""
-
 
 def pooled(rows: Sequence[CostResult]) -> CostResult:
     """One row of several that measured the same, each in a process of its own.
@@ -310,6 +305,7 @@ def pooled(rows: Sequence[CostResult]) -> CostResult:
             "memory": max((r.memory for r in chosen if r.memory), key=_peak, default=None),
             **{name: _median([getattr(r, name) for r in chosen]) for name in _MEDIANS},
             "elsewhere": max((r.elsewhere or 0.0 for r in chosen), default=None),
+            "together": None,  # they are of several
         }
     )
 

@@ -1,7 +1,10 @@
 """One measurement from spec to row, on a small network: whatever happens becomes a status."""
 
+import math
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -11,7 +14,7 @@ import tiny
 from conftest import STACK
 
 from bench.costs import CostResult, CostSpec
-from bench.measuring import apart, cost, fastest, peak, sizing, steps, subject, timing
+from bench.measuring import apart, cost, energy, fastest, peak, sizing, steps, subject, timing
 from bench.records import Backbone, Freeze, Head, Progress, WeightsUsed
 from bench.settings import Settings
 from bench.training import execution
@@ -222,6 +225,49 @@ def test_input_that_is_slower_than_the_device_is_seen(
     assert row.end_to_end.high < 1.05 * 4 / 0.05  # pictures in a batch, seconds to make it
     assert row.device.median > 2 * 4 / 0.05
     assert row.input_bound
+
+
+def test_in_turns_all_that_is_timed_is_in_a_turn_and_waiting_is_not(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every wait is far longer than a step; and while we wait no batch is being made."""
+    monkeypatch.setattr(timing, "TURN_SECONDS", 0.005)
+    making = threading.Event()
+    turns: list[bool] = []
+    read = Pictures.__getitem__
+
+    def noted(self: Pictures, rows: np.ndarray) -> np.ndarray:
+        making.set()
+        time.sleep(0.002)
+        found = read(self, rows)
+        making.clear()
+        return found
+
+    def wait() -> int:
+        busy = making.is_set()
+        time.sleep(0.05)
+        turns.append(busy or making.is_set())
+        return 1
+
+    monkeypatch.setattr(Pictures, "__getitem__", noted)
+    row = measured(replace(place, turns=wait), spec("inference"))
+    bursts = len(row.device.samples)
+    assert len(row.end_to_end.samples) == bursts >= timing.MIN_BURSTS
+    from_file = math.ceil(bursts / cost.BURSTS_FROM_FILE)
+    # One warms up; one is before everything, one after, with the peak; some are of the latency.
+    assert len(turns) >= bursts + from_file + 3 + 1
+    assert not any(turns)
+    assert 4 / row.device.low < 0.05
+    assert row.latency.median < 50
+
+
+def test_others_that_take_turns_are_no_strangers_on_the_gpu(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "TURN_SECONDS", 0.005)
+    monkeypatch.setattr(energy, "foreign_processes", lambda _: 2)
+    assert measured(place, spec()).gpu_processes == 2
+    assert measured(replace(place, turns=lambda: 2), spec()).gpu_processes == 0
 
 
 def test_every_head_and_loss_can_be_measured(place: Workplace) -> None:

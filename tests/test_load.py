@@ -116,6 +116,33 @@ def test_fewer_kinds_on_other_systems(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load._cores() == load._Cores(1, 6.0)
 
 
+def test_what_others_do_while_we_wait_for_our_turn_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine = Machine(2, {0, 1}).install(monkeypatch)
+
+    def others_work() -> int:
+        machine.now += 100
+        machine.used(0, user=100)
+        machine.used(1, user=100)
+        return 3
+
+    with load.Watch() as watch:
+        wait = watch.leaving_out(others_work)
+        assert wait is not None
+        for _ in range(2):
+            assert wait() == 3
+            machine.now += 5
+            machine.own += 4
+            machine.used(0, user=5)
+            machine.used(1, user=1)
+    assert watch.elsewhere == pytest.approx(2 * 2 / 20)
+
+
+def test_who_waits_for_nobody_has_nothing_to_leave_out() -> None:
+    assert load.Watch().leaving_out(None) is None
+
+
 # ------------------------------------------------------------------------------------- real work
 
 WORK = 0.3

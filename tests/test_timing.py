@@ -1,5 +1,6 @@
 """The arithmetic of timing, with a clock of straw."""
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -89,3 +90,63 @@ def test_a_fast_model_is_called_until_the_time_is_spent() -> None:
     assert many.count in (200, 201)
     assert many.p99 == pytest.approx(10.0)
     assert timing.latency(clock.work("a", lambda _: 1e-6), 2.0, clock).count == timing.MAX_CALLS
+
+
+# ------------------------------------------------------------------------------------- in turns
+
+
+def waiting(clock: Straw, seconds: float = 100.0) -> timing.Turn:
+    """Others take so long before it is our turn again."""
+
+    def turn() -> None:
+        clock.steps.append(("turn", 0))
+        clock.now += seconds
+
+    return turn
+
+
+def test_waiting_for_a_turn_is_never_timed() -> None:
+    clock = Straw()
+    run = clock.work("a", lambda done: 5.0 if done == 0 else 0.125)
+    pace = timing.warmed(run, 1.0, clock, waiting(clock))
+    taken = timing.repeated(run, pace.steps, pace.bursts, clock, waiting(clock))
+    assert pace == timing.Pace(first=5.0, steps=2, bursts=timing.MIN_BURSTS)
+    assert taken == pytest.approx((0.125,) * timing.MIN_BURSTS)
+
+
+def test_warming_up_is_one_turn_and_each_burst_begins_one_with_a_step_untimed() -> None:
+    clock = Straw()
+    run = clock.work("a", lambda _: 0.125)
+    timing.warmed(run, 1.0, clock, waiting(clock))
+    assert clock.steps == [("turn", 0), ("a", 1), ("a", 1), ("a", timing.WARM_STEPS)]
+    clock.steps.clear()
+    slow_first = clock.work("b", lambda done: 9.0 if done % 3 == 0 else 1.0)
+    assert timing.repeated(slow_first, 2, 2, clock, waiting(clock)) == (1.0, 1.0)
+    assert clock.steps == [("turn", 0), ("b", 1), ("b", 2)] * 2
+
+
+@pytest.mark.parametrize("step", [0.001, 0.01, 0.07, 0.2, 0.24])
+def test_in_turns_there_are_as_many_bursts_whatever_the_speed(step: float) -> None:
+    clock = Straw()
+    pace = timing.warmed(clock.work("a", lambda _: step), 5.0, clock, waiting(clock))
+    assert pace.bursts == 20
+    assert 0.16 < pace.steps * step < 0.34
+
+
+def test_a_latency_in_turns_is_of_as_many_calls_and_each_turn_lasts_a_burst() -> None:
+    clock = Straw()
+    run = clock.work("a", lambda _: 0.0625)
+    found = timing.latency(run, 2.0, clock, waiting(clock))
+    assert (found.count, found.median, found.p90) == pytest.approx((32, 62.5, 62.5))
+    turns = [i for i, (name, _) in enumerate(clock.steps) if name == "turn"]
+    assert len(turns) == 8
+    # Of each turn one call is not timed, and four are.
+    assert {b - a for a, b in itertools.pairwise(turns)} == {1 + 1 + 4}
+
+
+def test_a_latency_in_turns_stops_at_enough_calls() -> None:
+    clock = Straw()
+    fast = timing.latency(clock.work("a", lambda _: 1e-6), 2.0, clock, waiting(clock))
+    assert fast.count == timing.MAX_CALLS
+    slow = timing.latency(clock.work("a", lambda _: 1.0), 0.0, clock, waiting(clock))
+    assert slow.count == timing.MIN_CALLS

@@ -9,11 +9,11 @@ no cores: there it is the whole machine, too.
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import psutil
 
@@ -21,13 +21,15 @@ import psutil
 # hypervisor gave to others.
 _BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
 
+T = TypeVar("T")
+
 
 class Watch:
     """How busy other work keeps our cores during ``with Watch() as watch``.
 
     All CPU time that went by on these cores, less what this process and its descendants used.
     Waiting for a disk is not counted. The system counts in steps of 10 ms, so what is measured
-    should take a second or more.
+    should take a second or more, all its parts together where some of the time is left out.
 
     Attributes:
         elsewhere: share of the cores' time, 0 to 1, that other work used; None until left.
@@ -35,12 +37,10 @@ class Watch:
 
     def __init__(self) -> None:
         self.elsewhere: float | None = None
+        self._others = self._possible = 0.0
 
     def __enter__(self) -> Self:
-        # The slow reading first, and at the end last: the others lie close around the work.
-        self._own = _own_seconds()
-        self._cores = _cores()
-        self._start = _clock()
+        self._begin()
         return self
 
     def __exit__(
@@ -49,10 +49,35 @@ class Watch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._end()
+        share = self._others / self._possible if self._possible > 0 else 0.0
+        self.elsewhere = min(1.0, max(0.0, share))
+
+    def leaving_out(self, wait: Callable[[], T] | None) -> Callable[[], T] | None:
+        """The same wait, during which nobody looks; None where there is nothing to wait for."""
+        if wait is None:
+            return None
+
+        def waiting() -> T:
+            self._end()
+            try:
+                return wait()
+            finally:
+                self._begin()
+
+        return waiting
+
+    def _begin(self) -> None:
+        # The slow reading first, and at the end last: the others lie close around the work.
+        self._own = _own_seconds()
+        self._cores = _cores()
+        self._start = _clock()
+
+    def _end(self) -> None:
         wall = _clock() - self._start
         cores = _cores()
-        others = cores.busy - self._cores.busy - (_own_seconds() - self._own)
-        self.elsewhere = min(1.0, max(0.0, others / (wall * cores.count))) if wall > 0 else 0.0
+        self._others += cores.busy - self._cores.busy - (_own_seconds() - self._own)
+        self._possible += wall * cores.count
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,12 @@ from typing import IO
 import psutil
 from pydantic import ValidationError
 
-from bench.costs import CostResult, CostSpec, Row, Spec
+from bench.costs import CostResult
 from bench.errors import WorkerError
-from bench.records import Environment, Progress, Stack, Status, TrialResult
+from bench.records import Environment, Progress, Stack, Status
 from bench.running import backends, devices
-from bench.running.messages import REPLY, Finished, Ready, Reply, Running, Setup, Task
+from bench.running.messages import REPLY, Finished, Go, Ready, Reply, Running, Setup, Task, Waiting
+from bench.tasks import ROWS, Row, Spec
 
 START_SECONDS = 300.0
 LOOK_SECONDS = 1.0
@@ -33,6 +34,9 @@ keeps the graph of every model it traced (through its registry of custom gradien
 process ends, about 0.1 to 0.4 GiB a trial."""
 LOG_LINES = 5
 COMMAND = (sys.executable, "-m", "bench.running.worker")
+
+Turn = Callable[[], int]
+"""Blocks until a worker may time something; gives how many others take turns with it."""
 
 
 @dataclass(frozen=True)
@@ -132,21 +136,32 @@ class Worker:
             return 0
 
     def run(
-        self, spec: Spec, seconds: float | None, report: Callable[[Progress], None]
+        self,
+        spec: Spec,
+        seconds: float | None,
+        report: Callable[[Progress], None],
+        turn: Turn | None = None,
     ) -> Finished | Ended:
         """Run one trial. After an `Ended` this worker is gone.
 
         Args:
             spec: the trial.
-            seconds: its time limit.
+            seconds: its time limit; waiting for a turn does not count.
             report: told of its progress.
+            turn: takes a turn among workers that are measured together; None for one alone.
         """
         deadline = None if seconds is None else time.monotonic() + seconds
-        self._send(Task(spec=spec).model_dump_json())
+        self._send(Task(spec=spec, in_turns=turn is not None).model_dump_json())
         while True:
             reply = self._next(deadline)
             if isinstance(reply, Running):
                 report(reply.progress)
+            elif isinstance(reply, Waiting):
+                began = time.monotonic()
+                others = turn() if turn else 0
+                if deadline is not None:
+                    deadline += time.monotonic() - began
+                self._send(Go(others=others).model_dump_json())
             elif isinstance(reply, Finished | Ended):
                 return reply
 
@@ -223,7 +238,7 @@ def _environ(setup: Setup) -> dict[str, str]:
         environ[backends.VARIABLE] = setup.backend
     if setup.gpu is not None:
         environ[devices.VARIABLE] = setup.gpu
-    return environ
+    return environ | setup.environ
 
 
 def _started(
@@ -293,7 +308,9 @@ class LocalEngine:
         self._worker.wait()
         self.stack, self.environment = self._worker.stack, self._worker.environment
 
-    def execute(self, spec: Spec, report: Callable[[Progress], None]) -> Finished:
+    def execute(
+        self, spec: Spec, report: Callable[[Progress], None], turn: Turn | None = None
+    ) -> Finished:
         """Run one trial; whatever happens to the worker becomes the trial's status."""
         began, started_at = time.monotonic(), datetime.now(UTC)
         group = type(spec), spec.backbone.name
@@ -302,7 +319,7 @@ class LocalEngine:
         self._group = group
         try:
             worker = self._ready_worker()
-            answer = worker.run(spec, self._seconds, report)
+            answer = worker.run(spec, self._seconds, report, turn)
         except WorkerError as error:
             status: Status = "failed"
             reason = str(error)
@@ -313,7 +330,7 @@ class LocalEngine:
                 return answer
             self._worker = None
             status, reason = answer.explained()
-        result: Row = (CostResult if isinstance(spec, CostSpec) else TrialResult).model_validate(
+        result: Row = ROWS[type(spec)].model_validate(
             {
                 "key": spec.key,
                 "spec": spec,

@@ -2,6 +2,9 @@
 
 runner -> worker   Setup once, then one Task after another
 worker -> runner   Ready once; for each Task any number of Running, then one Finished
+
+Where a task is measured in turns with other workers (`bench.running.lockstep`), before each of its
+timed stretches: worker -> runner Waiting, and when everybody waits, runner -> worker Go.
 """
 
 from pathlib import Path
@@ -9,11 +12,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter
 
-from bench.costs import Row, Spec
 from bench.records import Environment, Execution, Progress, Record, Stack, TrialSpec
 from bench.settings import Settings
 from bench.suite import Suite
 from bench.suite_file import Backend
+from bench.tasks import Row, Spec
 
 
 class Setup(Record):
@@ -32,6 +35,7 @@ class Setup(Record):
         backend: what Keras computes with; None for what the environment says.
         gpu: the one that the worker sees, as CUDA_VISIBLE_DEVICES names it; None for what the
             environment says.
+        environ: variables to start the worker with, before all others.
     """
 
     settings: Settings
@@ -44,6 +48,7 @@ class Setup(Record):
     timed_seconds: float = Field(10.0, gt=0)
     backend: Backend | None = None
     gpu: str | None = None
+    environ: dict[str, str] = {}
 
     @classmethod
     def of(cls, suite: Suite, settings: Settings, scratch: Path, *, literal: bool = False) -> Self:
@@ -68,9 +73,16 @@ class Setup(Record):
 
 
 class Task(Record):
-    """Run this trial, or measure this cost."""
+    """Run this trial, or measure this cost; ``in_turns`` with other workers, or alone."""
 
     spec: Spec
+    in_turns: bool = False
+
+
+class Go(Record):
+    """It is your turn until you wait again; ``others`` take turns with you, and wait."""
+
+    others: int
 
 
 class Ready(Record):
@@ -88,6 +100,12 @@ class Running(Record):
     progress: Progress
 
 
+class Waiting(Record):
+    """The task is about to time something; its last turn has ended."""
+
+    kind: Literal["waiting"] = "waiting"
+
+
 class Finished(Record):
     """The task has ended; ``predictions`` is a file in the scratch folder, if there are any."""
 
@@ -96,5 +114,5 @@ class Finished(Record):
     predictions: Path | None = None
 
 
-Reply = Annotated[Ready | Running | Finished, Field(discriminator="kind")]
+Reply = Annotated[Ready | Running | Waiting | Finished, Field(discriminator="kind")]
 REPLY: TypeAdapter[Reply] = TypeAdapter(Reply)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from bench.costs import CostSpec, Row, Spec
-from bench.records import Progress, Stack
+from bench.records import Progress, Stack, TrialSpec
 from bench.running.messages import Finished
 from bench.running.store import Store
 from bench.steps import ground_of
+from bench.tasks import Row, Spec
 
 END_SECONDS = 0.1
 """How often to look whether engines that were told to end have done so."""
@@ -130,7 +130,8 @@ def run_side_by_side(
     settled, pending = _sorted_out(trials, store, stack, stands)
     listener.begins(stack, len(trials), len(settled))
     measured: list[Row] = []
-    team = _Team(engines, groups(pending))
+    work = iter(groups(pending))
+    team = Team(engines, [work] * len(engines))
 
     def keep(finished: Finished) -> None:
         row = store.append(finished.result, finished.predictions)
@@ -139,7 +140,7 @@ def run_side_by_side(
 
     try:
         with team:
-            for spec, said in team.told():
+            for _, spec, said in team.told():
                 if said is None:
                     listener.trial_begins(spec)
                 elif isinstance(said, Progress):
@@ -147,7 +148,7 @@ def run_side_by_side(
                 else:
                     keep(said)
     finally:
-        for finished in team.unheard():
+        for _, finished in team.unheard():
             keep(finished)
     return Summary(tuple(measured), settled)
 
@@ -156,7 +157,7 @@ def groups(trials: Sequence[Spec]) -> list[list[Spec]]:
     """Trials by the ground they stand on, measurements by backbone; in order of their first."""
     found: dict[Hashable, list[Spec]] = {}
     for spec in trials:
-        alike = spec.backbone.name if isinstance(spec, CostSpec) else ground_of(spec)
+        alike = ground_of(spec) if isinstance(spec, TrialSpec) else spec.backbone.name
         found.setdefault(alike, []).append(spec)
     return list(found.values())
 
@@ -170,31 +171,33 @@ def _sorted_out(
     return settled, [t for t in trials if t.key not in known]
 
 
-class _Told(NamedTuple):
+class Told(NamedTuple):
     """What a thread says of a trial: that it begins (None), goes on, or has finished."""
 
+    engine: Engine
     spec: Spec
     said: Progress | Finished | None
 
 
-class _Team:
+class Team:
     """Engines at work, each on a thread of its own. Use it as a context manager.
 
     Args:
         engines: that work.
-        groups: of trials; whoever is free takes the next one, whole.
+        work: groups of trials for each engine, to be run whole; where several hold the same
+            iterator, whoever is free takes the next one.
     """
 
-    def __init__(self, engines: Sequence[Engine], groups: Sequence[Sequence[Spec]]) -> None:
+    def __init__(self, engines: Sequence[Engine], work: Sequence[Iterator[Sequence[Spec]]]) -> None:
         self._engines = engines
-        self._groups = iter(groups)
         self._taking, self._ending = threading.Lock(), threading.Event()
-        self._told: queue.Queue[_Told | BaseException | None] = queue.Queue()
+        self._told: queue.Queue[Told | BaseException | None] = queue.Queue()
         self._threads = [
-            threading.Thread(target=self._work, args=(engine,), daemon=True) for engine in engines
+            threading.Thread(target=self._work, args=(engine, groups), daemon=True)
+            for engine, groups in zip(engines, work, strict=True)
         ]
 
-    def __enter__(self) -> "_Team":
+    def __enter__(self) -> "Team":
         for thread in self._threads:
             thread.start()
         return self
@@ -208,7 +211,7 @@ class _Team:
             for thread in self._threads:
                 thread.join(END_SECONDS)
 
-    def told(self) -> Iterator[_Told]:
+    def told(self) -> Iterator[Told]:
         """What the threads say, until all have ended; what an engine raised is raised here."""
         left = len(self._threads)
         while left:
@@ -220,17 +223,17 @@ class _Team:
             else:
                 yield said
 
-    def unheard(self) -> Iterator[Finished]:
+    def unheard(self) -> Iterator[tuple[Engine, Finished]]:
         """What finished and was not told, because the run ended before."""
         with contextlib.suppress(queue.Empty):
             while True:
                 waiting = self._told.get_nowait()
-                if isinstance(waiting, _Told) and isinstance(waiting.said, Finished):
-                    yield waiting.said
+                if isinstance(waiting, Told) and isinstance(waiting.said, Finished):
+                    yield waiting.engine, waiting.said
 
-    def _work(self, engine: Engine) -> None:
+    def _work(self, engine: Engine, groups: Iterator[Sequence[Spec]]) -> None:
         try:
-            while group := self._next_group():
+            while group := self._next_of(groups):
                 for spec in group:
                     self._execute(spec, engine)
             engine.close()  # others may go on for hours: it must not hold memory meanwhile
@@ -239,14 +242,18 @@ class _Team:
         else:
             self._told.put(None)
 
-    def _next_group(self) -> Sequence[Spec] | None:
+    def _next_of(self, groups: Iterator[Sequence[Spec]]) -> Sequence[Spec] | None:
         with self._taking:
-            return next(self._groups, None)
+            return next(groups, None)
 
     def _execute(self, spec: Spec, engine: Engine) -> None:
         if self._ending.is_set():
             return
-        self._told.put(_Told(spec, None))
-        finished = engine.execute(spec, lambda progress: self._told.put(_Told(spec, progress)))
+
+        def tell(said: Progress | Finished | None) -> None:
+            self._told.put(Told(engine, spec, said))
+
+        tell(None)
+        finished = engine.execute(spec, tell)
         if not self._ending.is_set():  # else it is our own doing that it has ended
-            self._told.put(_Told(spec, finished))
+            tell(finished)

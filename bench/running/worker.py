@@ -11,9 +11,11 @@ import sys
 import threading
 from typing import TYPE_CHECKING, TextIO
 
-from bench.costs import CostSpec, Spec
+from bench.costs import CostSpec
+from bench.numerics import NumericsSpec
 from bench.records import Progress
-from bench.running.messages import Finished, Ready, Running, Setup, Task
+from bench.running.messages import Finished, Go, Ready, Running, Setup, Task, Waiting
+from bench.tasks import Spec
 
 if TYPE_CHECKING:
     from bench.training.trial import Workplace
@@ -28,8 +30,15 @@ def main() -> None:
     setup = Setup.model_validate_json(lines.get())
     place = _workplace(setup)
     _say(replies, Ready(stack=place.stack, environment=place.environment))
+
+    def wait_for_turn() -> int:
+        _say(replies, Waiting())
+        return Go.model_validate_json(lines.get()).others
+
     while True:
-        _say(replies, _run(Task.model_validate_json(lines.get()).spec, setup, place, replies))
+        task = Task.model_validate_json(lines.get())
+        place.turns = wait_for_turn if task.in_turns else None
+        _say(replies, _run(task.spec, setup, place, replies))
 
 
 def _lines_from_runner() -> "queue.Queue[str]":
@@ -72,6 +81,10 @@ def _run(spec: Spec, setup: Setup, place: "Workplace", replies: TextIO) -> Finis
         from bench.measuring.cost import measure
 
         return Finished(result=measure(spec, place, report))
+    if isinstance(spec, NumericsSpec):
+        from bench.measuring import numerics
+
+        return Finished(result=numerics.measure(spec, place, report))
     from bench.training.trial import run_trial
 
     result, predictions = run_trial(spec, place, report)
@@ -82,7 +95,7 @@ def _run(spec: Spec, setup: Setup, place: "Workplace", replies: TextIO) -> Finis
     return Finished(result=result, predictions=path)
 
 
-def _say(replies: TextIO, reply: Ready | Running | Finished) -> None:
+def _say(replies: TextIO, reply: Ready | Running | Waiting | Finished) -> None:
     replies.write(reply.model_dump_json() + "\n")
     replies.flush()
 

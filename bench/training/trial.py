@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -73,6 +73,8 @@ class Workplace:
         activations_bytes: room for what trials on one ground share.
         scratch: where files that nobody keeps may lie; its owner removes it.
         timed_seconds: how long a measurement of cost times each kind of step.
+        turns: waits for this process' turn among several that are measured together, and gives how
+            many others there are; None for one alone.
         prepared: the ground of the last trial, kept because the next one often shares it.
         opened: the pictures of the last trial, with what they were opened for.
     """
@@ -86,6 +88,7 @@ class Workplace:
     activations_bytes: float = 8 * 2**30
     scratch: Path | None = None
     timed_seconds: float = 10.0
+    turns: Callable[[], int] | None = None
     prepared: Prepared | None = None
     opened: tuple[tuple[Dataset, int], images.Images] | None = None
 
