@@ -5,6 +5,7 @@ this module holds what the two have in common. NumPy and SciPy only.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -239,7 +240,10 @@ def needed(effect: Effect, margin: float) -> int | None:
         reach = two_sided(level, per_repeat * max(count - 1, 1))
         return single / count * reach**2 <= room
 
-    return next((n for n in range(now, MOST_REPEATS + 1) if enough(n)), None)
+    if not enough(MOST_REPEATS):
+        return None
+    # More is never worse, and thousands of findings may ask.
+    return bisect_left(range(now, MOST_REPEATS), True, key=enough) + now
 
 
 def check_level(level: float) -> None:

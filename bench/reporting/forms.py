@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from tabulate import tabulate
@@ -17,6 +18,9 @@ FORMATS: Mapping[str, str] = {
 
 NOTE_STARTS: Mapping[str, str] = {"console": "  ", "markdown": "* ", "latex": "% "}
 NOTES_KEPT = 30
+
+_MARKS = re.compile(r"[&<>|`*~\\\[\]]|(?<![^\W_])_|_(?![^\W_])")
+"""What markdown, or HTML in it, would take for its own; an underscore inside a word is none."""
 
 
 def count(number: float | None) -> str:
@@ -54,6 +58,22 @@ def printed(titles: Sequence[str], lines: Iterable[Sequence[Cell]], form: str) -
     return _latex_symbols(table) if form == "latex" else table
 
 
+def foreign(text: str, form: str) -> str:
+    """Text that somebody else chose, fit for a line in this form: it prints, and means nothing.
+
+    Characters that a terminal or a parser would obey are replaced; in markdown, marks become
+    entities, and nobody is notified by an ``@``.
+    """
+    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in _one_line(text))
+    if form != "markdown":
+        return line
+    return _MARKS.sub(lambda mark: f"&#{ord(mark[0])};", line).replace("@", "@&#8203;")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 def with_notes(table: str, notes: Iterable[str], form: str) -> str:
     """The table, and below it its notes, each once, one a line.
 
@@ -62,7 +82,7 @@ def with_notes(table: str, notes: Iterable[str], form: str) -> str:
     found = kept(notes)
     if form not in NOTE_STARTS or not found:
         return table
-    lines = (NOTE_STARTS[form] + " ".join(note.split()) for note in found)
+    lines = (NOTE_STARTS[form] + _one_line(note) for note in found)
     return table + "\n\n" + "\n".join(lines)
 
 

@@ -1,0 +1,189 @@
+"""One results folder under one stack, as far as a comparison asks: small, so that many rows fit."""
+
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import answers
+from bench.costs import CostResult
+from bench.errors import BenchError
+from bench.numerics import NumericsResult
+from bench.records import Environment, Stack, Status, TrialResult
+from bench.running import store
+from bench.tasks import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One trial with one seed.
+
+    Attributes:
+        accuracy: on test, 0 to 1.
+        trainable: parameters that train in phase 1 and 2; None for a phase that there was not.
+        failed_guards, guards: names of those that did not hold, and of all that were checked.
+        measured_on: pictures, weights and protocol; only rows alike in it can be compared.
+        right: which test pictures were: `bench.answers.packed`, or the file to find it in.
+        pictures: in the test split.
+    """
+
+    status: Status
+    reason: str
+    accuracy: float | None
+    trainable: tuple[int | None, int | None]
+    failed_guards: tuple[str, ...]
+    guards: tuple[str, ...]
+    measured_on: tuple[str, str, str]
+    right: str | Path | None
+    pictures: int
+
+    @property
+    def correct(self) -> answers.Correct | None:
+        """Right or wrong for each test picture; None where nobody knows any more."""
+        try:
+            if isinstance(self.right, str):
+                return answers.unpacked(self.right, self.pictures)
+            return answers.of_predictions(self.right) if self.right else None
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return None
+
+
+@dataclass
+class Seeds:
+    """The seeds of one trial.
+
+    Attributes:
+        label: what tells the trial from others, for people.
+        tried: by seed.
+    """
+
+    label: str
+    tried: dict[int, Tried] = field(default_factory=dict)
+
+    def finished(self) -> dict[int, Tried]:
+        """Those that ended ``ok``."""
+        return {seed: t for seed, t in self.tried.items() if t.status == "ok"}
+
+
+@dataclass
+class Results:
+    """What one stack's rows in a folder say.
+
+    Attributes:
+        folder: where they lie.
+        stack: which.
+        environment: of the last row that has one.
+        trials: by the key of the trial without its seed.
+        costs: measurements by key, each of one process, in the order measured.
+        numerics: by key.
+        problems: lines that could not be read.
+    """
+
+    folder: Path
+    stack: Stack
+    environment: Environment | None = None
+    trials: dict[str, Seeds] = field(default_factory=dict)
+    costs: dict[str, list[CostResult]] = field(default_factory=dict)
+    numerics: dict[str, NumericsResult] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    def add(self, row: Row, file: Path) -> None:
+        """Take in one more row; of several of one trial the last counts."""
+        self.environment = row.environment or self.environment
+        if isinstance(row, TrialResult):
+            key, label = _seedless(row)
+            seeds = self.trials.setdefault(key, Seeds(label))
+            seeds.tried[row.spec.seed] = _tried(row, file)
+        elif isinstance(row, CostResult):
+            self.costs.setdefault(row.key, []).append(row)
+        else:
+            self.numerics[row.key] = row
+
+
+def read(folder: Path) -> dict[str, Results]:
+    """What each stack in a results folder measured, by its id, in the order found.
+
+    Raises:
+        StoreError: there are no results.
+    """
+    found: dict[str, Results] = {}
+    problems: list[str] = []
+    for file, row in store.every(folder, problems):
+        stack = found.setdefault(row.stack.id, Results(folder, row.stack))
+        stack.add(row, file)
+    for results in found.values():
+        results.problems = tuple(problems)
+    return found
+
+
+def chosen(found: Mapping[str, Results], folder: Path, text: str | None, option: str) -> Results:
+    """The one stack, or the one whose id holds a text.
+
+    Args:
+        found: what `read` gave.
+        folder: named in messages.
+        text: part of a stack's id; None where there is but one.
+        option: how a user gives the text, for messages.
+
+    Raises:
+        BenchError: there is none, or there are several.
+    """
+    fitting = [r for name, r in found.items() if text is None or text in name]
+    if len(fitting) == 1:
+        return fitting[0]
+    what = "no results" if not found else f"{len(found)} stacks"
+    asked = "" if text is None else f", {len(fitting)} of them with {text!r}"
+    raise BenchError(
+        f"{folder}: {what}{asked}: expected one; choose by {option} TEXT from: "
+        f"{', '.join(found) or 'none'}"
+    )
+
+
+def stacked(tried: Sequence[Tried]) -> NDArray[np.bool_] | None:
+    """(seeds, pictures) right or wrong; None where that of one is not known."""
+    rows = [t.correct for t in tried]
+    known = [r for r in rows if r is not None]
+    return np.stack(known) if rows and len(known) == len(rows) else None
+
+
+def _seedless(row: TrialResult) -> tuple[str, str]:
+    spec = row.spec.model_copy(update={"seed": 0})
+    return spec.key, spec.label.removesuffix(" · seed 0")
+
+
+def _tried(row: TrialResult, file: Path) -> Tried:
+    right: str | Path | None = row.test_correct
+    if right is None and row.predictions:
+        right = file.parent / row.predictions
+    phases = row.phase1, row.phase2
+    return Tried(
+        status=row.status,
+        reason=row.reason,
+        accuracy=row.test_accuracy,
+        trainable=(
+            phases[0].trainable_parameters if phases[0] else None,
+            phases[1].trainable_parameters if phases[1] else None,
+        ),
+        failed_guards=row.failed_guards,
+        guards=tuple(_checked(row)),
+        measured_on=_measured_on(row),
+        right=right,
+        pictures=row.dataset.test if row.dataset else 0,
+    )
+
+
+def _checked(row: TrialResult) -> Iterator[str]:
+    return (g.name for g in row.guards if g.passed is not None)
+
+
+def _measured_on(row: TrialResult) -> tuple[str, str, str]:
+    """Random weights count as equal: each framework draws its own."""
+    loaded = row.weights and row.spec.backbone.weights != "random"
+    return (
+        f"pictures {row.dataset.fingerprint[:12] if row.dataset else '?'}",
+        f"weights {row.weights.sha256[:12] if row.weights and loaded else 'random'}",
+        f"protocol {row.protocol}",
+    )

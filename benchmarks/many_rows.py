@@ -1,0 +1,141 @@
+"""What `bench compare` takes for two folders of 10,000 rows each: time and memory.
+
+    python -m benchmarks.many_rows      generates them, prints a line, writes
+                                        results/reference/many_rows.json
+
+The rows are one real row, 10 epochs in each phase, again and again under other learning rates and
+seeds, with answers of its own for each; in B one trial in twenty is five points worse.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from bench import answers
+from bench.records import Environment, Phase, PhaseResult, Record, TrialResult
+from bench.running import store
+
+REAL = Path("results/reference/real_small")
+OUTPUT = Path("results/reference/many_rows.json")
+ROWS, SEEDS, EPOCHS = 10_000, 5, 10
+WORSE_EVERY, WORSE_BY = 20, 0.05
+
+
+class Report(Record):
+    """What was measured.
+
+    Attributes:
+        rows: in each folder.
+        bytes: of both folders.
+        seconds: wall time of the whole command.
+        peak_bytes: its resident memory at its most.
+        findings, worse: that it came to.
+    """
+
+    command: str
+    rows: int
+    bytes: int
+    seconds: float
+    peak_bytes: int
+    findings: int
+    worse: int
+    environment: Environment
+
+
+def example() -> TrialResult:
+    """A real row with two phases, and as many epochs in each as a real job has."""
+    rows = [r for r in store.read(REAL).rows if r.phase1 and r.phase2 and r.dataset]
+    row = max(rows, key=lambda r: r.dataset.test if r.dataset else 0)
+
+    def longer(phase: PhaseResult | None) -> PhaseResult | None:
+        epochs = phase.epochs * EPOCHS if phase else ()
+        return phase and phase.model_copy(update={"epochs": epochs[:EPOCHS]})
+
+    return row.model_copy(update={"phase1": longer(row.phase1), "phase2": longer(row.phase2)})
+
+
+def generate(folder: Path, rows: int, version: str, worse: bool) -> None:
+    """A results folder of so many rows, on a stack of this version."""
+    real = example()
+    stack = real.stack.model_copy(update={"backend_version": version})
+    pictures = real.dataset.test if real.dataset else 0
+    rng = np.random.default_rng(int(worse))
+    hard = np.random.default_rng(9).random(pictures)
+    file = folder / stack.id / store.TRIALS
+    file.parent.mkdir(parents=True)
+    with file.open("wb") as lines:
+        for number in range(rows):
+            trial, seed = divmod(number, SEEDS)
+            by = WORSE_BY if worse and trial % WORSE_EVERY == 0 else 0.0
+            correct = hard + 0.1 * rng.standard_normal(pictures) < 0.9 - by
+            rate = Phase(epochs=EPOCHS, learning_rate=1e-3 / (1 + trial))
+            spec = real.spec.model_copy(update={"phase1": rate, "seed": seed})
+            row = real.model_copy(
+                update={
+                    "key": spec.key,
+                    "spec": spec,
+                    "stack": stack,
+                    "test_accuracy": float(correct.mean()),
+                    "test_correct": answers.packed(correct),
+                    "predictions": None,
+                }
+            )
+            lines.write(store.line(row))
+
+
+def measure(rows: int) -> Report:
+    """Generate two folders and compare them, in a process of its own."""
+    from bench.training.execution import environment
+
+    with tempfile.TemporaryDirectory() as root:
+        folders = [Path(root) / name for name in ("A", "B")]
+        for folder, version in zip(folders, ("2.20.0", "2.21.0"), strict=True):
+            generate(folder, rows, version, worse=folder.name == "B")
+        size = sum(f.stat().st_size for f in Path(root).rglob("*") if f.is_file())
+        command = [sys.executable, "-m", "bench", "compare", *map(str, folders)]
+        began = time.perf_counter()
+        ended = subprocess.run([*command, "--format", "json"], capture_output=True, check=False)
+        seconds = time.perf_counter() - began
+    peak = 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    found = json.loads(ended.stdout)
+    return Report(
+        command="python -m benchmarks.many_rows",
+        rows=rows,
+        bytes=size,
+        seconds=seconds,
+        peak_bytes=peak,
+        findings=len(found["findings"]),
+        worse=sum(f["verdict"] == "worse" for f in found["findings"]),
+        environment=environment(),
+    )
+
+
+def sentence(report: Report) -> str:
+    """One line."""
+    return (
+        f"bench compare of two folders of {report.rows:,} rows ({report.bytes / 2**20:,.0f} MiB): "
+        f"{report.seconds:.1f} s, {report.peak_bytes / 2**20:,.0f} MiB, "
+        f"{report.findings:,} findings"
+    )
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    asked = parser.parse_args()
+    report = measure(asked.rows)
+    print(sentence(report))
+    asked.output.write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
