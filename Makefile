@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Test processes. Each that imports TensorFlow takes a gigabyte and both cores of a small machine.
 JOBS ?= 2
+# Which tests: `make test TESTS="slow or real"` leaves out those that `make check` has just run.
+TESTS ?= not gpu
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart speed gpu test check format clean
@@ -41,7 +43,7 @@ gpu:
 	PYTHON=$(PYTHON) scripts/measure_on_gpu.sh results/gpu
 
 test: .venv/ready .venv/jax
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not gpu"
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "$(TESTS)"
 
 check: .venv/ready
 	$(BIN)/ruff format --check .
