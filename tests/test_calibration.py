@@ -7,13 +7,13 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from conftest import make_spec
+from test_compare import cost, right, trial
 
 from bench.records import Augmentation, Freeze
 from bench.running import store
 from bench.tasks import Row
 from benchmarks import calibration, faults
-from tests.conftest import make_spec
-from tests.test_compare import cost, right, trial
 
 
 class TestFaults:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import STACK, SUITE, Answer, Bench, make_result, make_spec, refused
+from conftest import STACK, SUITE, Answer, Bench, make_numerics, make_result, make_spec, refused
 
 from bench import __version__, cache
 from bench.cli.look import Kind
@@ -562,3 +562,13 @@ def test_doctor_ends_with_what_is_wrong(
     assert (answer.code, answer.err) == (code, "")
     assert answer.out.splitlines()[0] == f"cache  {findings[0].state}"
     assert answer.out.splitlines()[-1] == last
+
+
+def test_a_folder_of_fingerprints_alone_says_what_they_are_for(
+    bench: Bench, tmp_path: Path
+) -> None:
+    with writing(tmp_path / "prints") as held:
+        held.append(make_numerics(), None)
+    answer = bench("show", tmp_path / "prints")
+    assert (answer.code, answer.out) == (0, "")
+    assert "1 fingerprint: see bench compare" in answer.err

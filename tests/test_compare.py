@@ -7,6 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import (
+    STACK,
+    Bench,
+    make_cost,
+    make_dataset,
+    make_phase,
+    make_rate,
+    make_result,
+    make_spec,
+    refused,
+)
 
 from bench import answers
 from bench.analysis import results
@@ -18,17 +29,6 @@ from bench.errors import BenchError, FileError
 from bench.records import Environment, Freeze, Guard, Stack, TrialResult
 from bench.running import store
 from bench.tasks import Row
-from tests.conftest import (
-    STACK,
-    Bench,
-    make_cost,
-    make_dataset,
-    make_phase,
-    make_rate,
-    make_result,
-    make_spec,
-    refused,
-)
 
 NEW = STACK.model_copy(update={"backend_version": "2.22.0"})
 PICTURES = 400
@@ -240,7 +240,7 @@ class TestTrials:
         other = make_spec(Freeze(strategy="all"))
         rows = [*trials(0.9, count=1), make_result(other, environment=HERE)]
         found = compared(rows, trials(0.9, NEW, count=1))
-        assert only(found, "status").text == "not tried in B"
+        assert only(found, "status").text == "not in B"
         backwards = compared(
             trials(0.9, count=1), [r.model_copy(update={"stack": NEW}) for r in rows]
         )

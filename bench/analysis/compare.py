@@ -7,6 +7,7 @@ by round, where both stacks were measured in turns. What is tested is tested tog
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from bench.analysis import cost_changes, numerics_stats, trial_changes
 from bench.analysis.comparison import Comparison, Finding, SideOf
@@ -15,6 +16,7 @@ from bench.analysis.margins import QUANTITIES, Rules
 from bench.analysis.results import Results
 from bench.analysis.stats import Verdict
 from bench.errors import BenchError
+from bench.numerics import NumericsResult
 from bench.records import Environment
 
 
@@ -56,19 +58,37 @@ def _changes(a: Results, b: Results) -> Iterator[Finding | Draft]:
     for key, seeds in a.trials.items():
         if key in b.trials:
             yield from trial_changes.changes(key, seeds, b.trials[key])
-        else:
-            yield Finding("trial", seeds.label, key, "status", "unclear", text="not tried in B")
     yield from cost_changes.changes(a.costs, b.costs)
+    for key, fingerprint in a.numerics.items():
+        if key in b.numerics:
+            yield _numerics(fingerprint, b.numerics[key])
+    yield from _absent(a, b)
+
+
+def _absent(a: Results, b: Results) -> Iterator[Finding]:
+    """What B has no row of: nobody knows."""
+    blank = Finding("trial", "", "", "status", "unclear", text="not in B")
+    for key, seeds in a.trials.items():
+        if key not in b.trials:
+            yield replace(blank, subject=seeds.label, key=key)
     for key, runs in a.costs.items():
         if key not in b.costs:
-            label = runs[-1].spec.label
-            yield Finding("workload", label, key, "status", "unclear", text="not measured in B")
-    for key, before in a.numerics.items():
-        if key in b.numerics:
-            change = numerics_stats.compare(before, b.numerics[key])
-            verdict = _OF_NUMERICS[change.kind] if change.kind else "unclear"
-            label = before.spec.label
-            yield Finding("backbone", label, key, "numerics", verdict, text=change.text)
+            yield replace(blank, kind="workload", subject=runs[-1].spec.label, key=key)
+    for key, fingerprint in a.numerics.items():
+        if key not in b.numerics:
+            yield replace(blank, kind="backbone", subject=fingerprint.spec.label, key=key)
+
+
+def _numerics(a: NumericsResult, b: NumericsResult) -> Finding:
+    change = numerics_stats.compare(a, b)
+    return Finding(
+        "backbone",
+        a.spec.label,
+        a.key,
+        "numerics",
+        _OF_NUMERICS[change.kind] if change.kind else "unclear",
+        text=change.text,
+    )
 
 
 _OF_NUMERICS: Mapping[str, Verdict] = {

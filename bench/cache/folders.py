@@ -19,7 +19,13 @@ from bench.errors import CacheError, UnknownNameError
 from bench.settings import Settings
 
 KINDS = ("images", "activations", "heads", "modes")
-"""Folders of the cache. Nothing else under ``BENCH_CACHE_DIR`` is ever listed or removed."""
+"""Folders of the cache that are kept under its cap."""
+
+STACKS = "stacks"
+"""The folder of isolated environments: they are never removed to make room."""
+
+EVERY = (*KINDS, STACKS)
+"""Nothing else under ``BENCH_CACHE_DIR`` is ever listed or removed."""
 
 MANIFEST = "manifest.json"
 _ENTRY = re.compile(r"[\w-]+-[0-9a-f]{16,32}", re.ASCII)
@@ -39,10 +45,10 @@ class CacheEntry:
 
     Attributes:
         path: its folder.
-        kind: one of ``KINDS``.
+        kind: one of ``EVERY``.
         name: the dataset of pictures; the label of anything else.
         size: pixels of each side of pictures; None for anything else.
-        items: pictures, or arrays.
+        items: pictures, arrays, or installed packages.
         bytes: on disk.
         last_used: in UTC.
     """
@@ -65,8 +71,8 @@ def root(settings: Settings, kind: str) -> Path:
     Raises:
         UnknownNameError: there is no such kind.
     """
-    if kind not in KINDS:
-        raise UnknownNameError("kind of cache entry", kind, KINDS)
+    if kind not in EVERY:
+        raise UnknownNameError("kind of cache entry", kind, EVERY)
     return settings.cache / kind
 
 
@@ -117,7 +123,7 @@ def writing(settings: Settings, path: Path, read: Callable[[Path], Any]) -> Iter
     with ExitStack() as held:
         with explaining(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(FileLock(_lock(path)))
+            held.enter_context(FileLock(lock(path)))
             _remove_leftovers(path)
             folder = None if _complete(path, read) else _temporary(path)
         if folder is None:
@@ -167,10 +173,15 @@ class _Listed(BaseModel):
     size: int | None = None
     pictures: int | None = None
     arrays: dict[str, Any] = {}
+    packages: dict[str, Any] = {}
 
 
 def entries(settings: Settings, kinds: Sequence[str] | None = None) -> list[CacheEntry]:
     """Every entry whose manifest can be read, by kind, name and size.
+
+    Args:
+        settings: where the cache lies.
+        kinds: None for those under the cap.
 
     Raises:
         UnknownNameError: there is no such kind.
@@ -181,18 +192,22 @@ def entries(settings: Settings, kinds: Sequence[str] | None = None) -> list[Cach
             kind=kind,
             name=manifest.name,
             size=manifest.size,
-            items=len(manifest.arrays) if manifest.pictures is None else manifest.pictures,
+            items=manifest.pictures or len(manifest.arrays or manifest.packages),
             bytes=_bytes(path),
             last_used=datetime.fromtimestamp(_last_used(path), UTC),
         )
         for kind in kinds or KINDS
         for path, manifest in described(settings, kind, _Listed)
     ]
-    return sorted(found, key=lambda e: (KINDS.index(e.kind), e.name, e.size or 0, e.path))
+    return sorted(found, key=lambda e: (EVERY.index(e.kind), e.name, e.size or 0, e.path))
 
 
 def clear(settings: Settings, kinds: Sequence[str] | None = None) -> int:
     """Remove all entries, damaged and abandoned ones too, save those being built right now.
+
+    Args:
+        settings: where the cache lies.
+        kinds: None for those under the cap.
 
     Returns:
         Bytes freed.
@@ -225,7 +240,7 @@ def trim(settings: Settings, keep: Path) -> None:
     """
     cap, kept = settings.cache_bytes, _bytes(keep)
     with explaining(keep), FileLock(settings.cache / ".trim.lock"):
-        for kind in KINDS:
+        for kind in EVERY:
             for folder in _folders(settings, kind, _TEMPORARY):
                 with suppress(OSError):  # of another user, say: it is no reason to fail a trial
                     _remove_unless_held(folder)
@@ -253,7 +268,8 @@ def _folders(settings: Settings, kind: str, pattern: re.Pattern[str]) -> list[Pa
     return [p for p in found if p.is_dir()]
 
 
-def _lock(path: Path) -> Path:
+def lock(path: Path) -> Path:
+    """The file to lock while an entry is built."""
     return path.parent / f".{path.name}.lock"
 
 
@@ -289,7 +305,7 @@ def _remove_unless_held(folder: Path) -> int:
     temporary = _TEMPORARY.fullmatch(folder.name)
     entry = folder.with_name(temporary[1]) if temporary else folder
     try:
-        with FileLock(_lock(entry), timeout=0):
+        with FileLock(lock(entry), timeout=0):
             size = _bytes(folder)
             _remove(folder)
             return size

@@ -1,8 +1,9 @@
 """The command line: the only place that prints an error and exits.
 
 Exit codes: 0 done, 1 done but some trial has no result or a guard failed (or `bench doctor` found
-something wrong), 2 wrong usage or input, 130 interrupted. Nothing here imports Keras or TensorFlow;
-worker processes do.
+something wrong, or a comparison a regression), 2 wrong usage or input, 3 a comparison is unclear
+and that was to count, 130 interrupted. Nothing here imports Keras or TensorFlow; worker processes
+do.
 """
 
 import signal
@@ -13,7 +14,7 @@ from typing import Annotated
 import typer
 
 from bench import __version__
-from bench.cli import look, measure, run, show
+from bench.cli import baseline, compare, fingerprint, look, measure, run, show, stacks
 from bench.cli.console import err, out
 from bench.errors import BenchError
 
@@ -28,12 +29,16 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "run": run.run,
     "measure": measure.measure,
     "show": show.show,
+    "fingerprint": fingerprint.fingerprint,
+    "compare": compare.compare,
+    "stacks": stacks.stacks,
     "list": look.list_,
     "cache": look.cache,
     "doctor": look.doctor,
 }
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
+app.add_typer(baseline.app, name="baseline")
 
 
 def main() -> None:

@@ -29,23 +29,27 @@ def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
 def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Delete what would be shown.")] = False,
     kind: Annotated[
-        str | None, typer.Option(help="Only these: images, activations, heads or modes.")
+        str | None, typer.Option(help="Only these: images, activations, heads, modes or stacks.")
     ] = None,
 ) -> None:
-    """Show, or clear, the cache of decoded pictures and other intermediate work."""
+    """Show, or clear, the cache: decoded pictures, intermediate work, environments of stacks."""
     from bench import cache as caches
+    from bench.cache.folders import EVERY, STACKS
     from bench.reporting import listings
     from bench.settings import Settings
 
     settings = Settings.from_environment()
     kinds, folder = ([kind], settings.cache / kind) if kind else (None, settings.cache)
     if clear:
-        freed = caches.clear(settings, kinds)
+        freed = caches.clear(settings, kinds or EVERY)
         out.print(f"{folder}: {listings.size(freed)} freed", markup=False, soft_wrap=True)
         return
     entries = caches.entries(settings, kinds)
     cap = None if kind else settings.cache_bytes
     out.print(listings.cache_listing(folder, entries, cap), soft_wrap=True, markup=False)
+    if not kind and (environments := caches.entries(settings, [STACKS])):
+        beside = listings.cache_listing(settings.cache / STACKS, environments)
+        out.print(f"\n{beside}, beside the cap", soft_wrap=True, markup=False)
 
 
 def doctor() -> None:

@@ -52,11 +52,15 @@ def tables_of(
         found.append(pytest_benchmark.document(costs))
         rows, costs = [], [c for c in costs if c.device]
     else:
-        if rows or not costs:
+        if rows or not (costs or contents.numerics):
             found.append(tables.document(rows, form.value, contents.costs, target))
         if costs:
             found.append(cost_tables.document(costs, form.value))
-    sys.stdout.write("\n\n".join(found) + "\n")
+    if found:
+        sys.stdout.write("\n\n".join(found) + "\n")
+    if contents.numerics and form is Form.CONSOLE:
+        count = len(contents.numerics)
+        err.print(f"bench: {count} fingerprint{'s' if count > 1 else ''}: see bench compare")
     others = len(contents.rows) + len(contents.costs) - len(rows) - len(costs)
     if others:
         err.print(f"bench: {others} other rows not shown; bench show {folder} has all")
