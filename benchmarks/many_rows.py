@@ -21,6 +21,7 @@ import numpy as np
 from bench import answers
 from bench.records import Environment, Phase, PhaseResult, Record, TrialResult
 from bench.running import store
+from benchmarks import written
 
 REAL = Path("results/reference/real_small")
 OUTPUT = Path("results/reference/many_rows.json")
@@ -117,12 +118,22 @@ def measure(rows: int) -> Report:
     )
 
 
+def read(file: Path) -> Report:
+    """What an earlier run wrote.
+
+    Raises:
+        BenchError: the file is not there, or holds something else.
+    """
+    return written.read(Report, file, "a file of benchmarks.many_rows")
+
+
 def sentence(report: Report) -> str:
     """One line."""
     return (
         f"bench compare of two folders of {report.rows:,} rows ({report.bytes / 2**20:,.0f} MiB): "
         f"{report.seconds:.1f} s, {report.peak_bytes / 2**20:,.0f} MiB, "
-        f"{report.findings:,} findings"
+        f"{report.findings:,} findings "
+        f"({report.environment.processor}, {report.environment.cores} cores)"
     )
 
 

@@ -267,6 +267,15 @@ def _fingerprint(name: str, precision: Numbers) -> NumericsResult:
 # --------------------------------------------------------------------------------------- tables
 
 
+def read(file: Path) -> Separation:
+    """What an earlier run wrote.
+
+    Raises:
+        BenchError: the file is not there, or holds something else.
+    """
+    return written.read(Separation, file, "a file of benchmarks.numerics")
+
+
 def text(found: Separation) -> str:
     """Both tables, in Markdown."""
     rounding = [
@@ -294,7 +303,7 @@ def main() -> None:
     parser.add_argument("--show", type=Path, metavar="FILE")
     asked = parser.parse_args()
     if asked.show:
-        print(text(written.read(Separation, asked.show, "what benchmarks.numerics wrote")))
+        print(text(read(asked.show)))
         return
     from bench.training import execution
 

@@ -1,57 +1,49 @@
 """What the README shows is what the repository holds."""
 
-import json
 import re
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from bench import suite
-from bench.reporting import cost_tables, tables
-from bench.running import store
-from benchmarks import measured, memory, overhead, repeat, study
-from benchmarks import tables as speed_tables
+from benchmarks import shown
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TABLES = re.findall(r"<!-- table: (\S+) -->\n(.*?)<!-- end -->", README, re.DOTALL)
 
 
-def said(benchmark: ModuleType, file: Path) -> str:
-    """What a benchmark says of its results: in a sentence, and as a table."""
-    report = benchmark.read(file)
-    return f"{benchmark.sentence(report)}.\n\n{benchmark.table(report, 'github')}"
+SHOWN = [
+    (page, *block)
+    for page in shown.PAGES
+    for block in shown.BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
+]
 
 
-MADE = {
-    "speed": lambda path: speed_tables.document(measured.read(path), "markdown"),
-    "study": lambda path: study.table(path, "github"),
-    "memory": lambda path: memory.sentence(json.loads(path.read_text())),
-    "costs": lambda path: cost_tables.brief(store.read(path).costs),
-    "repeat": lambda path: said(repeat, path),
-    "overhead": lambda path: said(overhead, path),
-}
-SHOWN = re.findall(rf"<!-- ({'|'.join(MADE)}): (\S+) -->\n(.*?)<!-- end -->", README, re.DOTALL)
+def test_everything_that_can_be_shown_is() -> None:
+    assert {kind for _, kind, _, _ in SHOWN} == set(shown.KINDS)
 
 
-def test_every_comparison_is_shown() -> None:
-    assert {kind for kind, _, _ in SHOWN} == set(MADE)
-
-
-@pytest.mark.parametrize(("kind", "file", "shown"), SHOWN, ids=[file for _, file, _ in SHOWN])
-def test_a_comparison_is_made_from_committed_results(kind: str, file: str, shown: str) -> None:
-    assert shown.strip() == MADE[kind](ROOT / file).strip()
-
-
-@pytest.mark.parametrize(("folder", "shown"), TABLES, ids=[folder for folder, _ in TABLES])
-def test_a_table_is_made_from_committed_results(folder: str, shown: str) -> None:
-    rows = store.read(ROOT / folder).rows
-    assert shown.strip() == tables.document(rows).strip()
+@pytest.mark.parametrize(
+    ("kind", "path", "text"),
+    [block[1:] for block in SHOWN],
+    ids=[f"{page}-{path}" for page, _, path, _ in SHOWN],
+)
+def test_a_figure_is_made_from_committed_results(kind: str, path: str, text: str) -> None:
+    assert text.strip() == shown.made(kind, path)
 
 
 def test_there_is_a_table_of_a_reference_run() -> None:
-    assert [folder for folder, _ in TABLES] == ["results/reference/real_small"]
+    tables = [path for page, kind, path, _ in SHOWN if (page, kind) == ("README.md", "table")]
+    assert tables == ["results/reference/real_small"]
+
+
+@pytest.mark.parametrize(("file", "stacks"), shown.REPORTS.items())
+def test_a_report_is_made_from_committed_results(file: str, stacks: tuple[str, str]) -> None:
+    assert (ROOT / file).read_text(encoding="utf-8") == shown.report(stacks)
+
+
+def test_filling_a_page_again_changes_nothing() -> None:
+    assert shown.filled(README) == README
 
 
 def test_the_suite_in_the_readme_loads(tmp_path: Path) -> None:
