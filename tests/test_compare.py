@@ -12,6 +12,7 @@ from conftest import (
     Bench,
     make_cost,
     make_dataset,
+    make_numerics,
     make_phase,
     make_rate,
     make_result,
@@ -26,6 +27,7 @@ from bench.analysis.comparison import Comparison, Finding
 from bench.analysis.margins import Quantity, Rules
 from bench.costs import CostResult, Memory
 from bench.errors import BenchError, FileError
+from bench.numerics import NumericsResult
 from bench.records import Environment, Freeze, Guard, Stack, TrialResult
 from bench.running import store
 from bench.tasks import Row
@@ -129,7 +131,7 @@ class TestTrials:
         found = compared(trials(0.9), trials(0.9, NEW))
         assert {f.verdict for f in found.findings} == {"same"}
         assert {f.quantity for f in found.findings} == {"accuracy", "parameters", "guards"}
-        assert only(found, "accuracy").text == "the same answer for every picture"
+        assert only(found, "accuracy").text == "the same predictions but for rounding"
         assert found.verdict == "same"
         assert found.exit_code(strict=True) == 0
 
@@ -216,6 +218,36 @@ class TestTrials:
         found = compared([failed], trials(0.9, NEW, count=1))
         assert [f.verdict for f in found.findings] == ["better"]
 
+    def test_failures_are_held_against_each_other_seed_by_seed(self, compared: Compared) -> None:
+        def of(lost: int, stack: Stack) -> list[Row]:
+            failed = trial(lost, right(0.9, lost), stack, status="failed", reason="it broke")
+            return [failed if row.spec.seed == lost else row for row in trials(0.9, stack)]  # type: ignore[union-attr]
+
+        finding = only(compared(of(0, STACK), of(1, NEW)), "status")
+        assert (finding.verdict, finding.text) == ("worse", "seed 1 failed: it broke")
+        assert only(compared(of(0, STACK), of(0, NEW)), "status").verdict == "same"
+
+    def test_seeds_that_b_never_tried_are_said(self, compared: Compared) -> None:
+        found = compared(trials(0.9), trials(0.9, NEW, count=3))
+        assert only(found, "status").text == "seed 3, 4 not in B"
+        assert found.exit_code(strict=True) == 3
+
+    def test_a_guard_that_fails_more_often(self, compared: Compared) -> None:
+        broken = (Guard(name="loss_finite", passed=False, evidence="nan"),)
+        once = [trial(0, right(0.9, 0), guards=broken), *trials(0.9)[1:]]
+        often = [trial(s, right(0.9, s), NEW, guards=broken) for s in range(5)]
+        finding = only(compared(once, often), "guards")
+        assert finding.verdict == "worse"
+        assert (finding.a, finding.b) == ("fail: loss_finite 1 of 5", "fail: loss_finite 5 of 5")
+
+    def test_few_pictures_do_not_show_that_nothing_changed(self, compared: Compared) -> None:
+        some = make_dataset(test=16)
+        rows = [
+            trial(0, right(0.9, 0)[:16], stack, dataset=some, test_loss=loss)
+            for stack, loss in ((STACK, 0.2), (NEW, 0.3))
+        ]
+        assert only(compared(rows[:1], rows[1:]), "accuracy").verdict == "unclear"
+
     def test_a_guard_that_fails_now(self, compared: Compared) -> None:
         broken = (Guard(name="frozen_weights", passed=False, evidence="moved"),)
         now = [trial(0, right(0.9, 0), NEW, guards=broken)]
@@ -283,22 +315,48 @@ class TestCosts:
         finding = only(compared(costs(1.0), rows), "throughput")
         assert (finding.verdict, finding.doubts) == ("same", ())
 
-    def test_a_busy_machine_is_said(self, compared: Compared) -> None:
-        rows = [cost(1.0, r, NEW, elsewhere=0.5) for r in range(6)]
-        finding = only(compared(costs(1.0), rows), "throughput")
-        assert "6 of 12 measurements" in finding.doubts[0]
+    def test_a_busy_machine_is_said_and_nothing_is_worse_on_it(self, compared: Compared) -> None:
+        rows = [cost(0.8, r, NEW, elsewhere=0.5) for r in range(6)]
+        busy = [cost(1.0, r, elsewhere=0.5) for r in range(6)]
+        finding = only(compared(busy, rows), "throughput")
+        assert "12 of 12 measurements" in finding.doubts[0]
+        assert finding.verdict == "unclear"
+
+    def test_an_assumed_spread_makes_nothing_worse(self, compared: Compared) -> None:
+        found = compared([cost(1.0, 0)], [cost(0.8, 0, NEW)])
+        assert only(found, "throughput").verdict == "unclear"
+
+    def test_sessions_differ_by_more_than_their_runs_show(self, compared: Compared) -> None:
+        still = {"end_to_end": None, "together": None}
+        alone = [cost(1.0, 0, **still) for _ in range(6)]
+        slower = [cost(0.9, 0, NEW, **still) for _ in range(6)]
+        assert only(compared(alone, slower), "throughput").verdict == "unclear"
+        half = [cost(0.5, 0, NEW, **still) for _ in range(6)]
+        assert only(compared(alone, half), "throughput").verdict == "worse"
 
     def test_another_machine_is_said(self, compared: Compared) -> None:
         there = HERE.model_copy(update={"processor": "another"})
         rows = [cost(1.0, r, NEW, environment=there) for r in range(6)]
         found = compared(costs(1.0), rows)
-        assert any("not the same machine" in d for d in only(found, "throughput").doubts)
+        finding = only(found, "throughput")
+        assert (finding.verdict, finding.effect) == ("unclear", None)
+        assert "not the same machine" in finding.text
         assert any("compare machines, too" in note for note in found.notes)
 
     def test_what_cannot_be_measured_any_more(self, compared: Compared) -> None:
         broken = [cost(1.0, 0, NEW, status="out_of_memory", reason="too large", device=None)]
         finding = only(compared(costs(1.0), broken), "status")
-        assert (finding.verdict, finding.b) == ("worse", "out_of_memory")
+        assert (finding.verdict, finding.b) == ("worse", "0 of 1 ok")
+        assert finding.text == "out_of_memory: too large"
+        assert only(compared(costs(1.0), broken), "throughput").text == "not measured in B"
+
+    def test_what_can_be_measured_less_often(self, compared: Compared) -> None:
+        broken = [
+            cost(1.0, r, NEW, status="out_of_memory", reason="too large", device=None)
+            for r in range(1, 6)
+        ]
+        finding = only(compared(costs(1.0), [cost(1.0, 0, NEW), *broken]), "status")
+        assert (finding.verdict, finding.a, finding.b) == ("worse", "6 of 6 ok", "1 of 6 ok")
 
     def test_several_workloads_are_also_taken_together(self, compared: Compared) -> None:
         def of(level: float, stack: Stack) -> list[Row]:
@@ -320,6 +378,42 @@ class TestCosts:
         assert whole.effect.half_width < max(widths)
 
 
+class TestNumerics:
+    """Told in full by tests of `numerics_stats`; here what a comparison makes of it."""
+
+    def test_nothing_changed(self, compared: Compared) -> None:
+        found = compared([make_numerics()], [make_numerics(stack=NEW)])
+        assert (only(found, "numerics").verdict, found.verdict) == ("same", "same")
+
+    def test_one_that_fails_now_is_worse(self, compared: Compared) -> None:
+        broken = make_numerics(stack=NEW, status="failed", reason="no such op", passes=())
+        finding = only(compared([make_numerics()], [broken]), "numerics")
+        assert (finding.verdict, finding.text) == ("worse", "failed now: no such op")
+
+    def test_a_way_of_running_that_is_gone_is_worse(self, compared: Compared) -> None:
+        whole = make_numerics()
+        less = make_numerics(stack=NEW, passes=whole.passes[:1], skipped=("xla: cannot compile",))
+        finding = only(compared([whole], [less]), "numerics")
+        assert finding.verdict == "worse"
+        assert finding.text == "does not run as xla any more (xla: cannot compile)"
+
+    def test_other_pictures_cannot_be_compared(self, compared: Compared) -> None:
+        other = make_numerics(stack=NEW, inputs="others")
+        finding = only(compared([make_numerics()], [other]), "numerics")
+        assert (finding.verdict, "not comparable" in finding.text) == ("unclear", True)
+
+    def test_no_number_on_either_side_is_unclear(self, compared: Compared) -> None:
+        def lost(stack: Stack) -> NumericsResult:
+            passes = [
+                p.model_copy(update={"norms": (float("nan"), *p.norms[1:])})
+                for p in make_numerics().passes
+            ]
+            return make_numerics(stack=stack, passes=tuple(passes))
+
+        finding = only(compared([lost(STACK)], [lost(NEW)]), "numerics")
+        assert (finding.verdict, "no finite numbers" in finding.text) == ("unclear", True)
+
+
 class TestJudging:
     def test_p_values_are_adjusted_for_all_that_was_tested(self, compared: Compared) -> None:
         alone = only(compared(costs(1.0), costs(0.97, NEW)), "throughput").effect
@@ -332,7 +426,7 @@ class TestJudging:
         assert alone is not None
         assert many is not None
         assert many.p_value > alone.p_value
-        assert many.detectable > alone.detectable
+        assert many.detectable >= alone.detectable
         assert many.interval == alone.interval
 
     def test_the_gate_decides_the_exit_code(self, compared: Compared) -> None:
@@ -340,6 +434,19 @@ class TestJudging:
         found = compared([*costs(1.0), *trials(0.9)], [*costs(0.8, NEW), *trials(0.9, NEW)], rules)
         assert only(found, "throughput").verdict == "worse"
         assert (found.verdict, found.exit_code(strict=True)) == ("same", 0)
+
+    def test_where_nothing_gates_nothing_is_known(self, compared: Compared) -> None:
+        failed = trial(0, right(0.9, 0), NEW, status="failed", reason="it broke")
+        rules = Rules(gate=("accuracy", "numerics"))
+        found = compared(trials(0.9, count=1), [failed], rules)
+        assert found.exit_code(strict=True) == 3
+        memory = compared(trials(0.9), trials(0.9, NEW), Rules(gate=("memory",)))
+        assert memory.exit_code(strict=True) == 3
+
+    def test_what_could_be_seen_is_what_would_be_called_worse(self, compared: Compared) -> None:
+        finding = only(compared(costs(1.0), costs(1.0, NEW)), "throughput")
+        assert finding.effect is not None
+        assert finding.effect.detectable >= 1 + (finding.margin or 0)
 
     def test_counts(self, compared: Compared) -> None:
         found = compared(trials(0.9), trials(0.8, NEW, course=1))
@@ -390,6 +497,8 @@ class TestCommand:
             ("[margins]\nspeed = 1", "margins.speed = 1: expected a key that exists"),
             ("[margins]\naccuracy = 0", "margins.accuracy = 0"),
             ("[margins]\naccuracy = 1.0", "margins.accuracy = 1.0"),
+            ("[margins]\nthroughput = 5", "0.05 is 5%"),
+            ("gate = []", "at least one quantity"),
             ('[margins]\naccuracy = "1%"', "margins.accuracy = '1%': expected a number"),
             ('gate = ["acuracy"]', "did you mean accuracy?"),
             ("level = 1.0", "level = 1.0"),

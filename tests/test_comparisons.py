@@ -58,7 +58,7 @@ def rendered(comparison: Comparison, **options: bool) -> str:
 @pytest.mark.parametrize(
     ("findings", "said"),
     [
-        ((), "same: nothing was compared that decides the exit code"),
+        ((), "unclear: nothing was compared that decides the exit code"),
         ((MEMORY, MEMORY), "same: no change beyond the margins in anything that was weighed"),
         (
             (ACCURACY, MEMORY),
@@ -112,7 +112,8 @@ def test_the_answer_says_what_would_settle_it() -> None:
 def test_what_decides_nothing_is_marked_and_not_overlooked() -> None:
     comparison = make_comparison(THROUGHPUT, rules=ACCURACY_ONLY)
     assert wording.answer(comparison) == (
-        "same: nothing was compared that decides the exit code; 1 worse among what decides nothing"
+        "unclear: nothing was compared that decides the exit code; "
+        "1 worse among what decides nothing"
     )
     ((_, quantity, *_),) = lines(comparison)
     assert quantity == "throughput (told only)"
@@ -373,7 +374,13 @@ def test_json_is_strict_and_holds_everything() -> None:
 
 @pytest.mark.parametrize(
     ("findings", "strict", "code"),
-    [((), True, 0), ((unsettled(),), False, 0), ((unsettled(),), True, 3), ((ACCURACY,), False, 1)],
+    [
+        ((), False, 0),
+        ((), True, 3),
+        ((unsettled(),), False, 0),
+        ((unsettled(),), True, 3),
+        ((ACCURACY,), False, 1),
+    ],
 )
 def test_json_says_how_the_command_exits(
     findings: tuple[Finding, ...], strict: bool, code: int

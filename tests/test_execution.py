@@ -1,6 +1,8 @@
 """Device, precision and mode: what is recorded is what is in force."""
 
 import sys
+from importlib import metadata
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -115,6 +117,35 @@ def test_the_environment_names_what_matters_and_no_path() -> None:
     assert found.memory_gib > 0
     assert found.processor
     assert "/" not in found.platform
+
+
+def test_a_framework_that_another_distribution_brought_says_its_version_itself(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    real = metadata.version
+
+    def version(name: str) -> str:
+        if name in ("tensorflow", "keras"):
+            raise metadata.PackageNotFoundError(name)
+        return real(name)
+
+    for name in ("tf_nightly", "keras_nightly"):
+        info = tmp_path / f"{name}-2.99.0.dev1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: 2.99.0.dev1\n"
+        )
+    fake = fake_tensorflow("cpu", None)
+    fake.__version__ = "2.99.0-dev1"
+    monkeypatch.setitem(sys.modules, "tensorflow", fake)
+    monkeypatch.setattr(execution.keras.backend, "backend", lambda: "tensorflow")
+    monkeypatch.setattr(execution.metadata, "version", version)
+    monkeypatch.syspath_prepend(tmp_path)
+    stack = execution.detect(Execution())
+    assert (stack.backend_version, stack.keras_version) == ("2.99.0-dev1", keras.__version__)
+    packages = execution.environment().packages
+    assert packages["tf-nightly"] == packages["keras-nightly"] == "2.99.0.dev1"
+    assert "ml-dtypes" in packages  # its distribution calls itself ml_dtypes
 
 
 def test_out_of_memory_is_told_from_other_errors() -> None:

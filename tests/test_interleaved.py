@@ -133,3 +133,24 @@ def test_after_an_interruption_it_goes_on(sides: MadeSides) -> None:
     log.clear()
     interleaved.run(trials("xy", 2), sides(Engine("A", log), Engine("B", log)), Listener())
     assert order(log) == "Bx1 By0 By1 Ay0 Ay1"
+
+
+def test_rows_are_read_once_for_each_side(
+    sides: MadeSides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log: LOG = []
+    made = sides(Engine("A", log), Engine("B", log))
+    reads: list[Path] = []
+    real = store.Store.settled
+
+    def settled(self: store.Store, stack: Any) -> dict[str, Row]:
+        reads.append(self.folder)
+        return real(self, stack)
+
+    monkeypatch.setattr(store.Store, "settled", settled)
+    interleaved.run(trials("xyz", 1), made, Listener())
+    assert [folder.name for folder in reads] == ["A", "B"]
+    log.clear()
+    done = interleaved.run(trials("xyz", 1), made, Listener())
+    assert order(log) == ""
+    assert [row.spec for row in done["B"].settled] == trials("xyz", 1)

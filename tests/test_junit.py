@@ -74,8 +74,9 @@ def test_who_was_compared_is_told() -> None:
     assert told["packages"] == "packages that differ: tensorflow 2.21.0 -> 2.22.0"
 
 
-def test_nothing_found() -> None:
-    assert outcomes(parsed(make_comparison())) == []
+def test_nothing_found_is_no_answer() -> None:
+    assert outcomes(parsed(make_comparison())) == ["skipped"]
+    assert outcomes(parsed(make_comparison(), strict=True)) == ["failure"]
 
 
 def test_any_name_and_reason_is_well_formed() -> None:

@@ -14,7 +14,6 @@ from bench.analysis.comparison import Comparison, Finding, SideOf
 from bench.analysis.judging import Draft, judged
 from bench.analysis.margins import QUANTITIES, Rules
 from bench.analysis.results import Results
-from bench.analysis.stats import Verdict
 from bench.errors import BenchError
 from bench.numerics import NumericsResult
 from bench.records import Environment
@@ -81,21 +80,7 @@ def _absent(a: Results, b: Results) -> Iterator[Finding]:
 
 def _numerics(a: NumericsResult, b: NumericsResult) -> Finding:
     change = numerics_stats.compare(a, b)
-    return Finding(
-        "backbone",
-        a.spec.label,
-        a.key,
-        "numerics",
-        _OF_NUMERICS[change.kind] if change.kind else "unclear",
-        text=change.text,
-    )
-
-
-_OF_NUMERICS: Mapping[str, Verdict] = {
-    "identical": "same",
-    "rounding": "same",
-    "different": "worse",
-}
+    return Finding("backbone", a.spec.label, a.key, "numerics", change.verdict, text=change.text)
 
 
 def _side(results: Results, name: str) -> SideOf:

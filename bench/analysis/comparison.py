@@ -92,9 +92,9 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """``worse`` if anything that gates is; else ``unclear`` if anything is; else ``better`` or
-        ``same``."""
-        found = {f.verdict for f in self.gating}
+        """``worse`` if anything that gates is; else ``unclear`` if anything is, or nothing gates;
+        else ``better`` or ``same``."""
+        found = {f.verdict for f in self.gating} or {"unclear"}
         order: tuple[Verdict, ...] = ("worse", "unclear", "better")
         return next((v for v in order if v in found), "same")
 

@@ -23,10 +23,16 @@ class Measure:
     Attributes:
         quantity: its name.
         higher_is_better: False for latency and memory.
+        round_spread: assumed standard deviation (of the logarithm) between rounds, where there are
+            too few to see it.
+        session_spread: the same between sessions of one machine, for what was not measured in
+            turns.
     """
 
     quantity: Quantity
     higher_is_better: bool
+    round_spread: float
+    session_spread: float
 
     def samples(self, row: CostResult) -> Samples | None:
         """Of one process: bursts in the order they ran, or a single number; None without any."""
@@ -40,11 +46,16 @@ class Measure:
 
 
 MEASURES = (
-    Measure("throughput", True),
-    Measure("end_to_end", True),
-    Measure("latency", False),
-    Measure("memory", False),
+    Measure("throughput", True, 0.03, 0.05),
+    Measure("end_to_end", True, 0.05, 0.05),
+    Measure("latency", False, 0.06, 0.05),
+    Measure("memory", False, 0.01, 0.01),
 )
+"""Spreads between rounds: what the same stack twice showed (`benchmarks.calibration`), rounded up.
+Between sessions: assumed."""
+
+MOSTLY = 0.5
+"""Where a larger share of measurements was disturbed, nothing is called better or worse."""
 
 
 def changes(a: Mapping[str, Runs], b: Mapping[str, Runs]) -> Iterator[Finding | Draft]:
@@ -55,14 +66,14 @@ def changes(a: Mapping[str, Runs], b: Mapping[str, Runs]) -> Iterator[Finding | 
     """
     weighed: dict[Measure, list[Draft]] = {measure: [] for measure in MEASURES}
     for key in (key for key in a if key in b):
-        before, after = _ok(a[key]), _ok(b[key])
         blank = Finding("workload", a[key][-1].spec.label, key, "status", "same")
         yield from _status(blank, a[key], b[key])
         for measure in MEASURES:
-            draft = _draft(blank, measure, before, after)
-            if draft:
-                weighed[measure].append(draft)
-                yield draft
+            change = _change(blank, measure, _ok(a[key]), _ok(b[key]))
+            if isinstance(change, Draft):
+                weighed[measure].append(change)
+            if change:
+                yield change
     for measure, drafts in weighed.items():
         if len(drafts) > 1:
             yield _overall(measure, drafts)
@@ -73,36 +84,49 @@ def _ok(runs: Runs) -> list[CostResult]:
 
 
 def _status(blank: Finding, a: Runs, b: Runs) -> Iterator[Finding]:
-    """Nothing to say where both sides have a result, however often it took."""
-    before, after = bool(_ok(a)), bool(_ok(b))
-    if before and after:
+    """Nothing to say where every process has a result on both sides."""
+    shares = [len(_ok(runs)) / len(runs) for runs in (a, b)]
+    if min(shares) == 1:
         return
-    last = (b if not after else a)[-1]
+    failed = [row for row in (b if shares[1] < 1 else a) if row.status != "ok"]
     yield replace(
         blank,
-        verdict="same" if before == after else "better" if after else "worse",
-        a="ok" if before else a[-1].status,
-        b="ok" if after else b[-1].status,
-        text=f"{last.status}: {last.reason}",
+        verdict="same"
+        if shares[0] == shares[1]
+        else "better"
+        if shares[1] > shares[0]
+        else "worse",
+        a=f"{len(_ok(a))} of {len(a)} ok",
+        b=f"{len(_ok(b))} of {len(b)} ok",
+        text=f"{failed[-1].status}: {failed[-1].reason}",
     )
 
 
-def _draft(blank: Finding, measure: Measure, a: Runs, b: Runs) -> Draft | None:
+def _change(blank: Finding, measure: Measure, a: Runs, b: Runs) -> Finding | Draft | None:
     before, after = ([r for r in side if measure.samples(r)] for side in (a, b))
-    if not before or not after:
+    if not before:
         return None
+    finding = replace(blank, quantity=measure.quantity)
+    if not after:
+        return replace(finding, verdict="unclear", text="not measured in B")
     pairs = _paired(before, after)
-    used = [side for pair in pairs for side in pair] if pairs else [*before, *after]
+    if pairs:
+        before, after = [x for x, _ in pairs], [y for _, y in pairs]
+    used = [*before, *after]
     finding = replace(
-        blank,
-        quantity=measure.quantity,
-        a=_typical(measure, [x for x, _ in pairs] or before),
-        b=_typical(measure, [y for _, y in pairs] or after),
+        finding,
+        a=_typical(measure, before),
+        b=_typical(measure, after),
         doubts=tuple(_doubts(used, bool(pairs))),
     )
-    if pairs:
-        return Draft(finding, partial(_in_rounds, measure, pairs), measure.higher_is_better)
-    return Draft(finding, partial(_apart, measure, before, after), measure.higher_is_better)
+    if len({_machine(row) for row in used}) > 1:
+        return replace(finding, verdict="unclear", text="not the same machine: not comparable")
+    return Draft(
+        finding,
+        partial(_in_rounds, measure, pairs) if pairs else partial(_apart, measure, before, after),
+        measure.higher_is_better,
+        disturbed=sum(row.disturbed for row in used) > MOSTLY * len(used),
+    )
 
 
 def _paired(a: Runs, b: Runs) -> list[tuple[CostResult, CostResult]]:
@@ -120,11 +144,13 @@ def _samples(measure: Measure, row: CostResult) -> Samples:
 def _in_rounds(
     measure: Measure, pairs: Sequence[tuple[CostResult, CostResult]], level: float
 ) -> Effect:
-    return paired_ratio([(_samples(measure, a), _samples(measure, b)) for a, b in pairs], level)
+    samples = [(_samples(measure, a), _samples(measure, b)) for a, b in pairs]
+    return paired_ratio(samples, level, measure.round_spread)
 
 
 def _apart(measure: Measure, a: Runs, b: Runs, level: float) -> Effect:
-    return ratio([_samples(measure, r) for r in a], [_samples(measure, r) for r in b], level)
+    before, after = ([_samples(measure, row) for row in side] for side in (a, b))
+    return ratio(before, after, level, measure.session_spread)
 
 
 def _typical(measure: Measure, rows: Runs) -> float:
@@ -139,10 +165,7 @@ def _doubts(rows: Runs, in_turns: bool) -> Iterator[str]:
             "measure again when it is quiet"
         )
     if not in_turns:
-        yield "measured apart, so a drift of the machine is in it; bench stacks measures in turns"
-    machines = {_machine(row) for row in rows}
-    if len(machines) > 1:
-        yield f"not the same machine: {' and '.join(sorted(machines))}; measure on one"
+        yield "measured apart: how the machine drifts is assumed; bench stacks measures in turns"
 
 
 def _machine(row: CostResult) -> str:
@@ -157,4 +180,5 @@ def _overall(measure: Measure, drafts: Sequence[Draft]) -> Draft:
         return together([draft.effect_at(level) for draft in drafts])
 
     finding = Finding("overall", f"{len(drafts)} workloads", "", measure.quantity, "same")
-    return Draft(finding, effect_at, measure.higher_is_better)
+    disturbed = any(draft.disturbed for draft in drafts)
+    return Draft(finding, effect_at, measure.higher_is_better, disturbed)

@@ -35,14 +35,21 @@ QUANTITIES: tuple[Quantity, ...] = Quantity.__args__  # type: ignore[attr-define
 
 
 def _quantities(value: Any) -> Any:
+    if value == []:
+        raise ValueError("at least one quantity")
     for name in value if isinstance(value, list) else ():
         if name not in QUANTITIES:
             raise ValueError(f"quantities that exist; {suggestion(str(name), QUANTITIES)}")
     return tuple(value) if isinstance(value, list) else value
 
 
-def _margin(most: float) -> Any:
-    return Field(gt=0, le=most, allow_inf_nan=False)
+def _share(value: Any) -> Any:
+    if isinstance(value, int | float) and not isinstance(value, bool) and not 0 < value < 1:
+        raise ValueError("a share above 0 and below 1: 0.05 is 5%")
+    return value
+
+
+Share = Annotated[float, BeforeValidator(_share)]
 
 
 class Margins(Record):
@@ -53,11 +60,11 @@ class Margins(Record):
         throughput, end_to_end, latency, memory: share, 0.05 is from 1 / 1.05 to 1.05.
     """
 
-    accuracy: Annotated[float, _margin(0.5)] = 0.01
-    throughput: Annotated[float, _margin(10)] = 0.05
-    end_to_end: Annotated[float, _margin(10)] = 0.05
-    latency: Annotated[float, _margin(10)] = 0.10
-    memory: Annotated[float, _margin(10)] = 0.05
+    accuracy: Share = 0.01
+    throughput: Share = 0.05
+    end_to_end: Share = 0.05
+    latency: Share = 0.10
+    memory: Share = 0.05
 
 
 class Rules(Record):

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.analysis.stats import Verdict
 from bench.numerics import SKETCH, ExecutionMode, NumericsResult, Pass
 
 FACTOR = 20.0
@@ -62,6 +63,7 @@ class PassChange:
         worst: the probe with the largest ratio.
         differing: probes beyond their tolerance.
         probes: that were compared, or are in one only.
+        undefined: of which neither side is a finite number: nothing can be said of them.
     """
 
     modes: tuple[ExecutionMode, ExecutionMode]
@@ -70,10 +72,13 @@ class PassChange:
     worst: Beyond
     differing: int
     probes: int
+    undefined: int = 0
 
     @property
     def text(self) -> str:
         """One line, without the mode."""
+        if self.undefined and self.first is None:
+            return f"{self.undefined} of {self.probes} probes are no finite numbers on either side"
         if self.kind == "identical":
             return "identical"
         if self.first is None:
@@ -93,10 +98,21 @@ class NumericsChange:
     Attributes:
         passes: one for each mode that both have; across backends their defaults.
         reason: why they cannot be compared; empty where they can.
+        lost: what the first could run and the second cannot, though its backend is the same.
     """
 
     passes: tuple[PassChange, ...] = ()
     reason: str = ""
+    lost: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        """``same`` for rounding at most, ``worse`` for other numbers or none any more."""
+        if self.lost or self.kind == "different":
+            return "worse"
+        if not self.comparable or any(p.undefined for p in self.passes):
+            return "unclear"
+        return "same"
 
     @property
     def comparable(self) -> bool:
@@ -121,6 +137,8 @@ class NumericsChange:
     @property
     def text(self) -> str:
         """One line for tables; it names the mode where only some of several differ."""
+        if self.lost:
+            return self.lost
         if self.telling is None:
             return f"not comparable: {self.reason}"
         alike = len({p.kind == "different" for p in self.passes}) == 1
@@ -130,12 +148,24 @@ class NumericsChange:
 
 def compare(a: NumericsResult, b: NumericsResult) -> NumericsChange:
     """What changed from one fingerprint to the other."""
+    if a.status == "ok" and b.status != "ok":
+        return NumericsChange(lost=f"{b.status} now: {b.reason}")
     if reason := _incomparable(a, b):
         return NumericsChange(reason=reason)
     pairs = _pairs(a, b)
     if not pairs:
         return NumericsChange(reason="they share no execution mode")
-    return NumericsChange(tuple(compared(a, b, one, other) for one, other in pairs))
+    return NumericsChange(
+        tuple(compared(a, b, one, other) for one, other in pairs), lost=_lost(a, b)
+    )
+
+
+def _lost(a: NumericsResult, b: NumericsResult) -> str:
+    if a.stack.backend != b.stack.backend:
+        return ""
+    modes = [p.mode for p in a.passes if b.passed(p.mode) is None]
+    why = f" ({'; '.join(b.skipped)})" if b.skipped else ""
+    return f"does not run as {' or '.join(modes)} any more{why}" if modes else ""
 
 
 def _incomparable(a: NumericsResult, b: NumericsResult) -> str:
@@ -187,6 +217,7 @@ def compared(a: NumericsResult, b: NumericsResult, one: Pass, other: Pass) -> Pa
     every = [beyond for _, beyond in sorted([*found.items(), *lone], key=lambda item: item[0])]
     differing = [beyond for beyond in every if beyond.ratio > 1]
     same = not absent and bool(np.all(apart == 0)) and _norms_equal(one, other, rows, places)
+    norms = np.array(one.norms)[rows], np.array(other.norms)[places]
     kind: Kind = "identical" if same else "rounding"
     return PassChange(
         modes=(one.mode, other.mode),
@@ -195,6 +226,7 @@ def compared(a: NumericsResult, b: NumericsResult, one: Pass, other: Pass) -> Pa
         worst=max(every, key=lambda beyond: beyond.ratio),
         differing=len(differing),
         probes=len(every),
+        undefined=int(np.count_nonzero(~np.isfinite(norms[0]) & ~np.isfinite(norms[1]))),
     )
 
 

@@ -1,7 +1,7 @@
 """One results folder under one stack, as far as a comparison asks: small, so that many rows fit."""
 
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from bench.costs import CostResult
 from bench.errors import BenchError
 from bench.numerics import NumericsResult
 from bench.records import Environment, Stack, Status, TrialResult
-from bench.running import store
+from bench.running import stacks, store
 from bench.tasks import Row
 
 
@@ -22,9 +22,9 @@ class Tried:
     """One trial with one seed.
 
     Attributes:
-        accuracy: on test, 0 to 1.
+        accuracy, loss: on test; accuracy from 0 to 1.
         trainable: parameters that train in phase 1 and 2; None for a phase that there was not.
-        failed_guards, guards: names of those that did not hold, and of all that were checked.
+        failed_guards: names of those that did not hold.
         measured_on: pictures, weights and protocol; only rows alike in it can be compared.
         right: which test pictures were: `bench.answers.packed`, or the file to find it in.
         pictures: in the test split.
@@ -33,9 +33,9 @@ class Tried:
     status: Status
     reason: str
     accuracy: float | None
+    loss: float | None
     trainable: tuple[int | None, int | None]
     failed_guards: tuple[str, ...]
-    guards: tuple[str, ...]
     measured_on: tuple[str, str, str]
     right: str | Path | None
     pictures: int
@@ -73,7 +73,7 @@ class Results:
     """What one stack's rows in a folder say.
 
     Attributes:
-        folder: where they lie.
+        folder: where they lie: of the stack that `bench stacks` named, if one did.
         stack: which.
         environment: of the last row that has one.
         trials: by the key of the trial without its seed.
@@ -104,38 +104,51 @@ class Results:
 
 
 def read(folder: Path) -> dict[str, Results]:
-    """What each stack in a results folder measured, by its id, in the order found.
+    """What each stack at or below a results folder measured, in the order found.
+
+    Returns:
+        By stack id; ``<stack name>/<stack id>`` where `bench stacks` ran it and its folder lies
+        below, for two such stacks may have one id.
 
     Raises:
         StoreError: there are no results.
     """
     found: dict[str, Results] = {}
     problems: list[str] = []
+    holders: dict[Path, Path | None] = {}
+    root = folder.absolute()
     for file, row in store.every(folder, problems):
-        stack = found.setdefault(row.stack.id, Results(folder, row.stack))
-        stack.add(row, file)
+        if file not in holders:
+            holders[file] = stacks.holder(file)
+        own = holders[file] or folder
+        name = row.stack.id
+        if own not in (folder, root) and own.is_relative_to(root):
+            name = f"{own.relative_to(root).as_posix()}/{name}"
+        found.setdefault(name, Results(own, row.stack)).add(row, file)
     for results in found.values():
         results.problems = tuple(problems)
     return found
 
 
 def chosen(found: Mapping[str, Results], folder: Path, text: str | None, option: str) -> Results:
-    """The one stack, or the one whose id holds a text.
+    """The one stack, or the one whose name holds a text.
 
     Args:
         found: what `read` gave.
         folder: named in messages.
-        text: part of a stack's id; None where there is but one.
+        text: part of a stack's name; None where there is but one. One whose name, or a whole part
+            of it between slashes, is the text comes before those that only hold it.
         option: how a user gives the text, for messages.
 
     Raises:
         BenchError: there is none, or there are several.
     """
     fitting = [r for name, r in found.items() if text is None or text in name]
-    if len(fitting) == 1:
-        return fitting[0]
+    exact = [r for name, r in found.items() if text in (name, *name.split("/"))]
+    if len(exact or fitting) == 1:
+        return (exact or fitting)[0]
     what = "no results" if not found else f"{len(found)} stacks"
-    asked = "" if text is None else f", {len(fitting)} of them with {text!r}"
+    asked = "" if text is None else f", {len(exact or fitting)} of them with {text!r}"
     raise BenchError(
         f"{folder}: {what}{asked}: expected one; choose by {option} TEXT from: "
         f"{', '.join(found) or 'none'}"
@@ -163,20 +176,16 @@ def _tried(row: TrialResult, file: Path) -> Tried:
         status=row.status,
         reason=row.reason,
         accuracy=row.test_accuracy,
+        loss=row.test_loss,
         trainable=(
             phases[0].trainable_parameters if phases[0] else None,
             phases[1].trainable_parameters if phases[1] else None,
         ),
         failed_guards=row.failed_guards,
-        guards=tuple(_checked(row)),
         measured_on=_measured_on(row),
         right=right,
         pictures=row.dataset.test if row.dataset else 0,
     )
-
-
-def _checked(row: TrialResult) -> Iterator[str]:
-    return (g.name for g in row.guards if g.passed is not None)
 
 
 def _measured_on(row: TrialResult) -> tuple[str, str, str]:

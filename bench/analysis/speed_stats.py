@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import optimize, stats
 
 from bench.analysis.stats import Effect, Interval, check_level, noticed, two_sided
 from bench.errors import BenchError
@@ -21,7 +21,7 @@ median speed, that is 7%: of two cases in ``results/reference/repeat.json``, mea
 machine, whose neighbours come and go. A machine of one's own may do better."""
 
 ROUND_SPREAD = 0.03
-"""The same between rounds, of the ratio of two processes measured in turns."""
+"""Between rounds, of the ratio of two processes measured in turns, where it cannot be seen."""
 
 ENOUGH = 3
 """Repeats on each side from which on the spread between processes is taken from them."""
@@ -31,7 +31,10 @@ MOST_ALIKE = 0.95
 
 
 def ratio(
-    a: Sequence[Sequence[float]], b: Sequence[Sequence[float]], level: float = 0.95
+    a: Sequence[Sequence[float]],
+    b: Sequence[Sequence[float]],
+    level: float = 0.95,
+    session: float = 0.0,
 ) -> Effect:
     """Speed (or latency) of B over that of A: geometric mean of B's medians over that of A's.
 
@@ -45,12 +48,14 @@ def ratio(
     assumption is true.
 
     In both, the standard error is at least what the bursts inside the runs leave open in their
-    medians. A drift of the machine is not in any of it: take repeats in turns, A B B A.
+    medians, and the spread between sessions comes on top, as ``fixed``: what was not measured in
+    turns (`paired_ratio`) also differs by what else the machine did, which no repeat shows.
 
     Args:
         a: repeats (fresh processes), each the samples of its bursts in the order they ran; above 0.
         b: the same of B; in the same unit.
         level: of confidence.
+        session: standard deviation of the logarithm of all speeds of a session, assumed.
 
     Raises:
         BenchError: a side has no repeat, a repeat no sample, or a sample is not above 0.
@@ -72,6 +77,7 @@ def ratio(
     return of_logarithm(
         float(medians[1].mean() - medians[0].mean()),
         math.sqrt(sum(terms)),
+        shared=math.sqrt(2) * session,
         freedom=freedom,
         repeats=min(counts),
         assumed=assumed,
@@ -80,7 +86,9 @@ def ratio(
 
 
 def paired_ratio(
-    pairs: Sequence[tuple[Sequence[float], Sequence[float]]], level: float = 0.95
+    pairs: Sequence[tuple[Sequence[float], Sequence[float]]],
+    level: float = 0.95,
+    spread: float = ROUND_SPREAD,
 ) -> Effect:
     """The same from rounds in which A and B were measured in turns, burst by burst.
 
@@ -89,11 +97,12 @@ def paired_ratio(
     out: bursts that ran in the same seconds differ together, which medians do not make use of.
 
     From `ENOUGH` rounds: Student's t test on the logarithms of the rounds' ratios. Fewer: their
-    spread is assumed to be `ROUND_SPREAD`, or what is seen if that is more.
+    spread is assumed, or what is seen if that is more.
 
     Args:
         pairs: a round each: samples of A's process, and of B's, in the same unit, above 0.
         level: of confidence.
+        spread: assumed standard deviation of the logarithm of a round's ratio.
 
     Raises:
         BenchError: there is no pair, a side of one is empty, or a sample is not above 0.
@@ -106,7 +115,7 @@ def paired_ratio(
     seen = float(logs.var(ddof=1)) if count > 1 else 0.0
     assumed = count < ENOUGH
     if assumed:
-        seen = max(seen, ROUND_SPREAD**2)
+        seen = max(seen, spread**2)
     return of_logarithm(
         float(logs.mean()),
         math.sqrt(seen / count),
@@ -121,15 +130,21 @@ def together(effects: Sequence[Effect]) -> Effect:
     """The geometric mean of ratios that were measured apart from one another.
 
     Args:
-        effects: of different workloads, all of one level; at least one.
+        effects: of different workloads, all of one level; at least one. What is ``fixed`` in them
+            they have in common.
     """
-    level = effects[0].interval.level
-    errors = [e.half_width / two_sided(level, e.freedom) for e in effects]
-    error = math.sqrt(sum(x * x for x in errors)) / len(effects)
-    doubt = sum((x / len(effects)) ** 4 / e.freedom for x, e in zip(errors, effects, strict=True))
+    level, count = effects[0].interval.level, len(effects)
+    shared = float(np.mean([e.fixed for e in effects])) / two_sided(level)
+    errors = [
+        math.sqrt(max(e.half_width**2 - e.fixed**2, 0.0)) / two_sided(level, e.freedom)
+        for e in effects
+    ]
+    error = math.sqrt(sum(x * x for x in errors)) / count
+    doubt = sum((x / count) ** 4 / e.freedom for x, e in zip(errors, effects, strict=True))
     return of_logarithm(
         float(np.mean([math.log(e.estimate) for e in effects])),
         error,
+        shared=shared,
         freedom=error**4 / doubt if doubt else min(e.freedom for e in effects),
         repeats=min(e.repeats for e in effects),
         assumed=any(e.assumed for e in effects),
@@ -138,18 +153,37 @@ def together(effects: Sequence[Effect]) -> Effect:
 
 
 def of_logarithm(
-    difference: float, error: float, *, freedom: float, repeats: int, assumed: bool, level: float
+    difference: float,
+    error: float,
+    *,
+    freedom: float,
+    repeats: int,
+    assumed: bool,
+    level: float,
+    shared: float = 0.0,
 ) -> Effect:
-    """A ratio, from the difference of logarithms and its standard error."""
-    reach = two_sided(level, freedom) * error
+    """A ratio, from the difference of logarithms.
+
+    Args:
+        difference: of B and A.
+        error: standard error, as estimated.
+        freedom: degrees of freedom of that estimate.
+        repeats: on the side that has fewer.
+        assumed: whether the error is an assumption.
+        level: of confidence.
+        shared: standard error that comes on top and is known, or assumed.
+    """
+    fixed = two_sided(level) * shared
+    reach = math.hypot(two_sided(level, freedom) * error, fixed)
     return Effect(
         estimate=math.exp(difference),
         interval=Interval(math.exp(difference - reach), math.exp(difference + reach), level),
-        p_value=_p_value(difference, error, freedom),
-        detectable=math.exp(noticed(level, freedom) * error),
+        p_value=_p_value(difference, error, freedom, shared),
+        detectable=math.exp(math.hypot(noticed(level, freedom) * error, noticed(level) * shared)),
         no_change=1,
         repeats=repeats,
         assumed=assumed,
+        fixed=fixed,
         freedom=freedom,
     )
 
@@ -202,9 +236,20 @@ def _welch(terms: Sequence[float], counts: Sequence[int]) -> float:
     return 1 / sum(s * s / (n - 1) for s, n in zip(shares, counts, strict=True))
 
 
-def _p_value(difference: float, error: float, freedom: float) -> float:
+def _p_value(difference: float, error: float, freedom: float, shared: float) -> float:
+    """At which the interval would end at no change."""
     if abs(difference) < 1e-12:
         return 1.0
-    if error == 0:
+    if error == 0 and shared == 0:
         return 0.0
-    return float(2 * stats.t.sf(abs(difference) / error, freedom))
+    if shared == 0:
+        return float(2 * stats.t.sf(abs(difference) / error, freedom))
+
+    def beyond(p: float) -> float:
+        known = two_sided(1 - p) * shared
+        return abs(difference) - math.hypot(two_sided(1 - p, freedom) * error, known)
+
+    least, most = 1e-15, 1 - 1e-9
+    if beyond(least) >= 0:
+        return least
+    return float(optimize.brentq(beyond, least, most)) if beyond(most) > 0 else 1.0

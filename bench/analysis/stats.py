@@ -87,6 +87,10 @@ class Effect:
         low, high = self._scale(self.interval.low), self._scale(self.interval.high)
         return (high - low) / 2
 
+    def size(self, value: float) -> float:
+        """How far a value is from no change, whatever the direction; of a ratio the logarithm."""
+        return abs(self._scale(value))
+
     def _scale(self, value: float) -> float:
         return math.log(value) if self.no_change else value
 
@@ -207,6 +211,23 @@ def verdict(
     if not told_apart or abs(middle) <= limit:
         return "unclear"
     return "better" if (middle > 0) == higher_is_better else "worse"
+
+
+def called(effect: Effect, margin: float) -> float:
+    """The change whose estimate would be beyond the margin with a chance of `POWER`.
+
+    In the unit of `Effect.detectable`.
+
+    Args:
+        effect: what was measured.
+        margin: as in `verdict`.
+
+    Raises:
+        BenchError: the margin is not above 0.
+    """
+    error = effect.half_width / two_sided(effect.interval.level, effect.freedom)
+    value = _limit(effect, margin) + _quantile(POWER, math.inf) * error
+    return math.exp(value) if effect.no_change else min(value, 1.0)
 
 
 def needed(effect: Effect, margin: float) -> int | None:

@@ -2,12 +2,13 @@
 
 Exit codes: 0 done, 1 done but some trial has no result or a guard failed (or `bench doctor` found
 something wrong, or a comparison a regression), 2 wrong usage or input, 3 a comparison is unclear
-and that was to count, 130 interrupted. Nothing here imports Keras or TensorFlow; worker processes
-do.
+and that was to count, 70 a fault of Bench itself, 130 interrupted. Nothing here imports Keras or
+TensorFlow; worker processes do.
 """
 
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Annotated
 
@@ -36,6 +37,9 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "cache": look.cache,
     "doctor": look.doctor,
 }
+FAULT = 70
+"""Exit code where Bench itself broke: never 1, which a job would take for a regression."""
+
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
 app.add_typer(baseline.app, name="baseline")
@@ -49,6 +53,9 @@ def main() -> None:
     except BenchError as error:
         err.print(f"bench: {error}", style="bold red", markup=False, soft_wrap=True)
         sys.exit(2)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(FAULT)
 
 
 def _version(show: bool) -> None:

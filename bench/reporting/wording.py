@@ -29,6 +29,9 @@ ASKED = 50
 """Unclear findings up to which the answer says what would settle them."""
 
 
+NOTHING = "nothing was compared that decides the exit code"
+
+
 def answer(comparison: Comparison) -> str:
     """One line that says what the comparison came to, of what decides its exit code."""
     gating = comparison.gating
@@ -37,7 +40,7 @@ def answer(comparison: Comparison) -> str:
     verdict = comparison.verdict
     of = f"{len(found[verdict]):,} of {counted(len(gating), 'finding')}"
     if not gating:
-        text = "same: nothing was compared that decides the exit code"
+        text = f"unclear: {NOTHING}"
     elif verdict == "worse":
         text = f"worse: {of} {_are(found['worse'], 'a regression', 'regressions')}"
         text += f" ({named(found['worse'], names)})"
