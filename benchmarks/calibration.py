@@ -29,15 +29,15 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from tabulate import tabulate
 
-from bench.analysis import results
+from bench.analysis import cost_changes, results
 from bench.analysis.compare import compare
 from bench.analysis.comparison import Comparison, Finding
-from bench.analysis.margins import QUANTITIES, Quantity, Rules
+from bench.analysis.judging import Draft
+from bench.analysis.margins import QUANTITIES, Rules
 from bench.analysis.results import Results
 from bench.costs import CostResult, Rate
-from bench.records import Execution, Record, Stack
+from bench.records import Execution
 from bench.reporting.live import LiveReport
 from bench.reporting.live_sides import SidesReport
 from bench.running import cases, isolation, lockstep, runner, store
@@ -46,7 +46,7 @@ from bench.running.lockstep import Side
 from bench.running.messages import Setup
 from bench.settings import Settings
 from bench.suite import Suite, load
-from benchmarks import written
+from benchmarks.calibrated import Alarms, Caught, Power, Report, Sides, document, read, size
 from benchmarks.faults import FAULTS, command
 
 SUITE = Path("suites/regression.toml")
@@ -57,76 +57,6 @@ ROUNDS, SIDE_ROUNDS, SECONDS = 10, 6, 2.0
 COMPARISONS = 200
 SLOWER = (0.02, 0.05, 0.1, 0.15, 0.2)
 HONEST, SLOWED = "same", "sleep"
-
-
-class Alarms(Record):
-    """What comparisons of A with A came to.
-
-    Attributes:
-        comparisons: how many.
-        alarmed: in which anything was called worse.
-        by_quantity: findings of each, by verdict.
-    """
-
-    comparisons: int
-    alarmed: int
-    by_quantity: dict[str, dict[str, int]]
-
-
-class Caught(Record):
-    """What one mistake came to.
-
-    Attributes:
-        name, text: of the mistake.
-        quantity, subject: where its effect was largest against what could be seen.
-        effect, low, high: a difference for accuracy, else a ratio.
-        detectable: the smallest effect that the comparison could have seen there.
-        verdict: of the whole comparison.
-        worse: findings called worse.
-    """
-
-    name: str
-    text: str
-    quantity: Quantity
-    subject: str
-    effect: float
-    low: float
-    high: float
-    detectable: float
-    verdict: str
-    worse: tuple[str, ...]
-
-    @property
-    def visible(self) -> bool:
-        """Whether its effect is above the smallest visible one."""
-        return _size(self.quantity, self.effect) >= _size(self.quantity, self.detectable)
-
-
-class Power(Record):
-    """How often a slower step was caught, in comparisons made as for `Alarms`.
-
-    Attributes:
-        slower: by which share of its time.
-        comparisons: how many.
-        caught: in which throughput was called worse.
-        detectable: the smallest ratio that could be seen over all workloads, median.
-    """
-
-    slower: float
-    comparisons: int
-    caught: int
-    detectable: float
-
-
-class Report(Record):
-    """Everything."""
-
-    command: str
-    stack: Stack
-    machine: str
-    alarms: Alarms
-    faults: tuple[Caught, ...]
-    power: tuple[Power, ...]
 
 
 # ------------------------------------------------------------------------------------- measuring
@@ -206,6 +136,7 @@ def report(folder: Path) -> Report:
         stack=honest.stack,
         machine=machine,
         alarms=_alarms(compared),
+        sides=_as_they_ran(pairs),
         faults=tuple(faults),
         power=tuple(_power(honest, pairs, slower) for slower in SLOWER),
     )
@@ -273,6 +204,19 @@ def _times(row: CostResult, factor: float) -> CostResult:
     return row if factor == 1 else row.model_copy(update=changes)
 
 
+def _as_they_ran(pairs: Rounds) -> Sides:
+    """Nothing drawn and nothing turned: whoever was B stays B."""
+    sides = [{key: [pair[i] for pair in rows] for key, rows in pairs.items()} for i in (0, 1)]
+    (whole,) = [
+        draft
+        for draft in cost_changes.changes(sides[0], sides[1])
+        if isinstance(draft, Draft) and draft.finding.quantity == "throughput"
+        if draft.finding.kind == "overall" or len(pairs) == 1
+    ]
+    effect = whole.effect_at(Rules().level)
+    return Sides(throughput=effect.estimate, low=effect.interval.low, high=effect.interval.high)
+
+
 def _alarms(compared: Sequence[Comparison]) -> Alarms:
     counts: dict[str, Counter[str]] = {}
     for comparison in compared:
@@ -323,13 +267,8 @@ def _standing_out(finding: Finding) -> float:
     effect = finding.effect
     if effect is None:
         return 0.0
-    seen = _size(finding.quantity, effect.detectable)
-    return _size(finding.quantity, effect.estimate) / seen if seen else 0.0
-
-
-def _size(quantity: Quantity, value: float) -> float:
-    """How large an effect is, whatever its direction."""
-    return abs(value) if quantity == "accuracy" else abs(float(np.log(value)))
+    seen = size(finding.quantity, effect.detectable)
+    return size(finding.quantity, effect.estimate) / seen if seen else 0.0
 
 
 def _power(honest: Results, pairs: Rounds, slower: float) -> Power:
@@ -350,95 +289,6 @@ def _power(honest: Results, pairs: Rounds, slower: float) -> Power:
         caught=sum(caught),
         detectable=float(np.median(seen)),
     )
-
-
-# ---------------------------------------------------------------------------------------- telling
-
-
-def read(file: Path) -> Report:
-    """What an earlier run wrote.
-
-    Raises:
-        BenchError: the file is not there, or holds something else.
-    """
-    return written.read(Report, file, "a file of benchmarks.calibration")
-
-
-def document(found: Report, form: str = "simple") -> str:
-    """The tables, and what they were measured on.
-
-    Args:
-        found: what was measured.
-        form: as tabulate calls it.
-    """
-    alarms = found.alarms
-    return "\n\n".join(
-        [
-            f"The same stack twice: {alarms.alarmed} of {alarms.comparisons} comparisons raised a "
-            f"false alarm ({alarms.alarmed / alarms.comparisons:.1%}).",
-            _alarm_table(alarms, form),
-            "Mistakes made on purpose:",
-            _fault_table(found.faults, form),
-            "Steps slower by so much, made out of the rounds above:",
-            _power_table(found.power, form),
-            f"On {found.stack.id}, {found.machine}.",
-        ]
-    )
-
-
-def _table(titles: Sequence[str], lines: Sequence[Sequence[str]], form: str) -> str:
-    return tabulate(lines, titles, tablefmt=form, disable_numparse=True)
-
-
-def _alarm_table(alarms: Alarms, form: str) -> str:
-    verdicts = ("same", "unclear", "better", "worse")
-    lines = [
-        [quantity, *(f"{counts.get(v, 0):,}" for v in verdicts)]
-        for quantity, counts in alarms.by_quantity.items()
-    ]
-    return _table(("findings", *verdicts), lines, form)
-
-
-def _fault_table(faults: Sequence[Caught], form: str) -> str:
-    titles = ("mistake", "largest in", "effect (95%)", "could see", "verdict", "worse in")
-    lines = [
-        [
-            fault.text,
-            f"{fault.quantity}, {fault.subject}",
-            _effect(fault),
-            _amount(fault.quantity, fault.detectable),
-            fault.verdict,
-            ", ".join(fault.worse) or "–",
-        ]
-        for fault in faults
-    ]
-    return _table(titles, lines, form)
-
-
-def _effect(fault: Caught) -> str:
-    values = (fault.effect, fault.low, fault.high)
-    if fault.quantity == "accuracy":
-        middle, low, high = (f"{100 * v:+.1f}" for v in values)
-        return f"{middle} points ({low} to {high})"
-    middle, low, high = (f"{100 * (v - 1):+.1f}%" for v in values)
-    return f"{middle} ({low} to {high})"
-
-
-def _amount(quantity: Quantity, value: float) -> str:
-    return f"{100 * value:.1f} points" if quantity == "accuracy" else f"{100 * (value - 1):.1f}%"
-
-
-def _power_table(power: Sequence[Power], form: str) -> str:
-    titles = ("slower by", "caught", "could see, all workloads together")
-    lines = [
-        [
-            f"{p.slower:.0%}",
-            f"{p.caught} of {p.comparisons} ({p.caught / p.comparisons:.0%})",
-            f"{100 * (p.detectable - 1):.1f}%",
-        ]
-        for p in power
-    ]
-    return _table(titles, lines, form)
 
 
 def main() -> None:

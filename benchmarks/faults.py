@@ -42,14 +42,16 @@ def _preprocessing(spec: TrialSpec) -> TrialSpec:
     return spec.model_copy(update={"backbone": backbone})
 
 
-def _faster(phase: Phase | None, by: float) -> Phase | None:
-    return phase and phase.model_copy(update={"learning_rate": by * phase.learning_rate})
+def _at(phase: Phase | None, times: float) -> Phase | None:
+    return phase and phase.model_copy(update={"learning_rate": times * phase.learning_rate})
 
 
-def _learning_rate(spec: TrialSpec) -> TrialSpec:
-    return spec.model_copy(
-        update={"phase1": _faster(spec.phase1, 10), "phase2": _faster(spec.phase2, 10)}
-    )
+def _learning_rates(times: float) -> Change:
+    def change(spec: TrialSpec) -> TrialSpec:
+        phases = {"phase1": _at(spec.phase1, times), "phase2": _at(spec.phase2, times)}
+        return spec.model_copy(update=phases)
+
+    return change
 
 
 def _flipped(spec: TrialSpec) -> TrialSpec:
@@ -60,7 +62,8 @@ def _flipped(spec: TrialSpec) -> TrialSpec:
 FAULTS: Mapping[str, Fault] = {
     "batch_norm": Fault("BatchNorm left trainable in phase 2", _batch_norm),
     "preprocessing": Fault("preprocessing skipped", _preprocessing),
-    "learning_rate": Fault("both learning rates ten times too high", _learning_rate),
+    "rate_high": Fault("both learning rates ten times too high", _learning_rates(10)),
+    "rate_low": Fault("both learning rates ten times too low", _learning_rates(0.1)),
     "flipped": Fault("training pictures flipped, both ways", _flipped),
     "sleep": Fault("each step a tenth slower", slower=0.1),
 }

@@ -17,7 +17,7 @@ from bench.analysis.compare import compare
 from bench.analysis.margins import Rules
 from bench.reporting import comparisons, cost_tables, tables
 from bench.running import store
-from benchmarks import calibration, many_rows, measured, memory, numerics, overhead, repeat, study
+from benchmarks import calibrated, many_rows, measured, memory, numerics, overhead, repeat, study
 from benchmarks import tables as speed_tables
 
 ROOT = Path(__file__).parents[1]
@@ -44,7 +44,7 @@ KINDS: Mapping[str, Make] = {
     "costs": lambda path: cost_tables.brief(store.read(path).costs),
     "repeat": said(repeat),
     "overhead": said(overhead),
-    "calibration": lambda path: calibration.document(calibration.read(path), "github"),
+    "calibration": lambda path: calibrated.document(calibrated.read(path), "github"),
     "numerics": lambda path: numerics.text(numerics.read(path)),
     "many_rows": lambda path: many_rows.sentence(many_rows.read(path)) + ".",
 }

@@ -13,7 +13,7 @@ from test_compare import cost, right, trial
 from bench.records import Augmentation, Freeze
 from bench.running import store
 from bench.tasks import Row
-from benchmarks import calibration, faults
+from benchmarks import calibrated, calibration, faults
 
 
 class TestFaults:
@@ -27,7 +27,8 @@ class TestFaults:
         assert changed == {
             "batch_norm": {"batch_norm"},
             "preprocessing": {"backbone"},
-            "learning_rate": {"phase1", "phase2"},
+            "rate_high": {"phase1", "phase2"},
+            "rate_low": {"phase1", "phase2"},
             "flipped": {"augmentation"},
         }
 
@@ -36,8 +37,10 @@ class TestFaults:
         wrong = {n: f.change(spec) for n, f in faults.FAULTS.items() if f.change}
         assert wrong["batch_norm"].batch_norm == "train"
         assert wrong["preprocessing"].backbone.preprocessing == "raw"
-        assert wrong["learning_rate"].phase2 is not None
-        assert wrong["learning_rate"].phase2.learning_rate == pytest.approx(1e-4)
+        for name, rate in (("rate_high", 1e-4), ("rate_low", 1e-6)):
+            phase = wrong[name].phase2
+            assert phase is not None
+            assert phase.learning_rate == pytest.approx(rate)
         flip = Augmentation(kind="flip", amount="horizontal_and_vertical")
         assert wrong["flipped"].augmentation == (flip,)
 
@@ -125,6 +128,8 @@ def test_the_study_as_a_whole(folder: Path) -> None:
     assert found.alarms.comparisons == 10
     assert found.alarms.alarmed <= 2
     assert sum(found.alarms.by_quantity["accuracy"].values()) == 10
+    assert found.sides.low <= found.sides.throughput <= found.sides.high
+    assert found.sides.throughput == pytest.approx(1, abs=0.02)
     caught = {fault.name: fault for fault in found.faults}
     assert set(caught) == set(faults.FAULTS)
     assert caught["batch_norm"].verdict == "worse"
@@ -138,8 +143,8 @@ def test_the_study_as_a_whole(folder: Path) -> None:
     assert by[0.2] == 10
     file = folder / "calibration.json"
     file.write_text(found.model_dump_json())
-    assert calibration.read(file) == found
-    said = calibration.document(found, "github")
+    assert calibrated.read(file) == found
+    said = calibrated.document(found, "github")
     assert f"{found.alarms.alarmed} of 10 comparisons raised a false alarm" in said
     for fault in faults.FAULTS.values():
         assert f"| {fault.text}" in said
