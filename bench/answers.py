@@ -1,6 +1,7 @@
 """Right or wrong, picture by picture: what comparing two trials takes of their predictions."""
 
 import base64
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,13 @@ def unpacked(text: str, pictures: int) -> Correct:
     if len(content) != -(-pictures // 8):
         raise ValueError(f"{len(content)} bytes for {pictures} pictures")
     return np.unpackbits(content, count=pictures).astype(bool)
+
+
+def of_row(text: str | None, pictures: int) -> Correct | None:
+    """The same for a row's field; None where it is empty or damaged."""
+    with suppress(ValueError):
+        return unpacked(text, pictures) if text else None
+    return None
 
 
 def of_predictions(file: Path) -> Correct:

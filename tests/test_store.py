@@ -15,6 +15,7 @@ from conftest import STACK, make_cost, make_dataset, make_phase, make_result, ma
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench import answers
 from bench.costs import CostResult
 from bench.errors import StoreError, StoreLockedError
 from bench.records import Freeze, TrialResult
@@ -434,10 +435,25 @@ def test_predictions_lie_beside_the_row(tmp_path: Path) -> None:
         row = held.append(make_result(), source)
         assert not source.exists()
     assert row.predictions == f"predictions/{row.key}.npz"
-    assert store.read(tmp_path).rows == (row,)
+    (found,) = store.read(tmp_path).rows
+    assert found.model_copy(update={"test_correct": None}) == row
     with np.load(tmp_path / STACK.id / row.predictions, allow_pickle=False) as arrays:
         np.testing.assert_array_equal(arrays["probabilities"], np.eye(3))
-        np.testing.assert_array_equal(arrays["labels"], np.arange(3))
+
+
+def test_rows_that_do_not_say_which_pictures_were_right_are_asked_by_their_predictions(
+    tmp_path: Path,
+) -> None:
+    source = tmp_path / "x.npz"
+    np.savez(source, probabilities=np.eye(3)[[0, 1, 1]], labels=np.array([0, 1, 2]))
+    with store.writing(tmp_path / "results") as held:
+        held.append(make_result(), source)
+    (row,) = store.read(tmp_path).rows
+    assert row.test_correct == answers.packed(np.array([True, True, False]))
+    (file,) = tmp_path.rglob("*.npz")
+    file.write_bytes(b"damaged")
+    (row,) = store.read(tmp_path).rows
+    assert row.test_correct is None
 
 
 def test_predictions_are_in_place_before_the_row(

@@ -2,10 +2,12 @@
 
 import io
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import STACK, make_dataset, make_phase, make_result, make_spec
 
+from bench import answers
 from bench.analysis.speeds import Speeds
 from bench.records import (
     Augmentation,
@@ -20,7 +22,8 @@ from bench.records import (
 )
 from bench.reporting import tables
 from bench.reporting.forms import FORMATS, NOTES_KEPT, count, duration
-from bench.reporting.tables import document, notes, render
+from bench.reporting.notes import notes
+from bench.reporting.tables import document, render
 
 HEAD_ONLY = Freeze(strategy="head_only")
 OTHER_STACK = STACK.model_copy(update={"keras_version": "3.16.0"})
@@ -382,26 +385,49 @@ def test_a_speed_nobody_measured_is_a_dash() -> None:
 
 
 def test_titles_are_distinct() -> None:
-    shown = (*tables.WHERE_DIFFERENT, *tables.IDENTITY, *tables.measured(Speeds([])))
+    shown = (*tables.WHERE_DIFFERENT, *tables.IDENTITY, *tables.measured(Speeds([]), {}))
     for columns in (tables.TIDY, shown):
         titles = [column.title for column in columns]
         assert len(set(titles)) == len(titles)
 
 
-def test_the_doubt_that_the_seeds_leave_out_stands_below() -> None:
-    rows = [
-        make_result(make_spec(seed=i), test_accuracy=a, dataset=make_dataset(test=400))
-        for i, a in enumerate((0.8, 0.9))
-    ]
-    (note,) = (n for n in notes(rows) if "sampling" in n)
-    assert "400 test pictures" in note
-    assert "1.5 points at 90%" in note  # sqrt(0.9 * 0.1 / 400)
+def answered(right: int, seed: int = 0, **changes: object) -> TrialResult:
+    """A row that was right about the first so many of 400 pictures."""
+    correct = np.arange(400) < right
+    fields: dict[str, object] = {
+        "test_accuracy": right / 400,
+        "test_correct": answers.packed(correct),
+        "dataset": make_dataset(test=400),
+    }
+    return make_result(make_spec(seed=seed), **(fields | changes))
+
+
+def test_the_interval_of_the_accuracy_stands_beside_it() -> None:
+    (line,) = cells([answered(360)])
+    assert line["test %"] == "90.0"
+    assert line["95%"] == "86.7–92.6"  # Wilson's, of 360 in 400
+    (note,) = (n for n in notes([answered(360)]) if n.startswith("95%: "))
+    assert "test pictures: digits 400" in note
+    assert "from a single seed" in note
+    (several,) = (n for n in notes([answered(360), answered(350, 1)]) if n.startswith("95%: "))
+    assert "single seed" not in several
 
 
 def test_a_perfect_score_is_not_certain() -> None:
-    rows = [make_result(test_accuracy=1.0, dataset=make_dataset(test=99))]
-    (note,) = (n for n in notes(rows) if "sampling" in n)
-    assert "1.0 points at 100%" in note  # as at 99 of 100
+    (line,) = cells([answered(400)])
+    assert line["95%"] == "99.0–100.0"
+
+
+def test_who_is_best_is_said_where_it_is_known() -> None:
+    assert "best" not in cells([answered(360)])[0]
+    head = make_spec(HEAD_ONLY)
+    poor = answered(200).model_copy(update={"spec": head, "key": head.key})
+    rows = [answered(360), poor]
+    assert [line["best"] for line in cells(rows)] == ["best", ""]
+    assert any(n.startswith("best: told from every other") for n in notes(rows))
+    plain = pd.read_csv(io.StringIO(render(rows, "csv")))
+    assert plain["standing"].tolist()[0] == "best"
+    assert plain["test_accuracy_low"].tolist()[0] == pytest.approx(0.8667, abs=1e-3)
 
 
 def test_what_was_found_in_the_pictures_and_where_weights_came_from_is_said() -> None:
@@ -436,5 +462,5 @@ def test_trials_that_differ_in_how_they_train_are_told_apart() -> None:
 )
 def test_a_phase_that_waits_for_input_is_noted(share: float, seconds: float, said: bool) -> None:
     phase = make_phase(0.9).model_copy(update={"input_wait": share, "seconds": seconds})
-    notes = tables.notes([make_result(phase1=phase)])
-    assert any("phase 1 waited for input 20% of its time" in note for note in notes) is said
+    found = notes([make_result(phase1=phase)])
+    assert any("phase 1 waited for input 20% of its time" in note for note in found) is said

@@ -1,6 +1,5 @@
 """One results folder under one stack, as far as a comparison asks: small, so that many rows fit."""
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +25,7 @@ class Tried:
         trainable: parameters that train in phase 1 and 2; None for a phase that there was not.
         failed_guards: names of those that did not hold.
         measured_on: pictures, weights and protocol; only rows alike in it can be compared.
-        right: which test pictures were: `bench.answers.packed`, or the file to find it in.
+        right: which test pictures were: `bench.answers.packed`; None where nobody knows any more.
         pictures: in the test split.
     """
 
@@ -37,18 +36,13 @@ class Tried:
     trainable: tuple[int | None, int | None]
     failed_guards: tuple[str, ...]
     measured_on: tuple[str, str, str]
-    right: str | Path | None
+    right: str | None
     pictures: int
 
     @property
     def correct(self) -> answers.Correct | None:
         """Right or wrong for each test picture; None where nobody knows any more."""
-        try:
-            if isinstance(self.right, str):
-                return answers.unpacked(self.right, self.pictures)
-            return answers.of_predictions(self.right) if self.right else None
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-            return None
+        return answers.of_row(self.right, self.pictures)
 
 
 @dataclass
@@ -96,7 +90,7 @@ class Results:
         if isinstance(row, TrialResult):
             key, label = _seedless(row)
             seeds = self.trials.setdefault(key, Seeds(label))
-            seeds.tried[row.spec.seed] = _tried(row, file)
+            seeds.tried[row.spec.seed] = _tried(row)
         elif isinstance(row, CostResult):
             self.costs.setdefault(row.key, []).append(row)
         else:
@@ -167,10 +161,7 @@ def _seedless(row: TrialResult) -> tuple[str, str]:
     return spec.key, spec.label.removesuffix(" · seed 0")
 
 
-def _tried(row: TrialResult, file: Path) -> Tried:
-    right: str | Path | None = row.test_correct
-    if right is None and row.predictions:
-        right = file.parent / row.predictions
+def _tried(row: TrialResult) -> Tried:
     phases = row.phase1, row.phase2
     return Tried(
         status=row.status,
@@ -183,7 +174,7 @@ def _tried(row: TrialResult, file: Path) -> Tried:
         ),
         failed_guards=row.failed_guards,
         measured_on=_measured_on(row),
-        right=right,
+        right=row.test_correct,
         pictures=row.dataset.test if row.dataset else 0,
     )
 

@@ -4,6 +4,10 @@ import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import answers
 from bench.records import PhaseResult, Stack, TrialResult, TrialSpec
 
 
@@ -54,6 +58,13 @@ class Group:
             return value(phase) if phase else None
 
         return self.spread(of)
+
+    @property
+    def correct(self) -> NDArray[np.bool_] | None:
+        """(seeds, pictures), right or wrong; None where a finished row does not tell."""
+        known = [answers.of_row(r.test_correct, r.dataset.test) for r in self.finished if r.dataset]
+        whole = [k for k in known if k is not None]
+        return np.stack(whole) if whole and len(whole) == len(self.finished) else None
 
     @property
     def status(self) -> str:

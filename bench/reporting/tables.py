@@ -1,15 +1,19 @@
 """The table of a results folder, for a terminal, a document or a spreadsheet."""
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.analysis import ranking
+from bench.analysis.accuracy_stats import accuracy
+from bench.analysis.ranking import Standing
 from bench.analysis.speeds import Speeds
+from bench.analysis.stats import Estimate
 from bench.analysis.summary import Group, Spread, summarise
 from bench.analysis.time_to_accuracy import spent
 from bench.costs import CostResult
 from bench.records import Phase, TrialResult
-from bench.reporting.forms import Cell, count, duration, kept, printed, with_notes
+from bench.reporting.forms import Cell, count, duration, printed, with_notes
+from bench.reporting.notes import BEST, INTERVAL, notes, on_time, views
 
 
 @dataclass(frozen=True)
@@ -93,11 +97,6 @@ def _augmentation(group: Group) -> str:
     return ", ".join(f"{a.kind} {a.amount}" for a in group.spec.augmentation) or "none"
 
 
-def _views(group: Group) -> str | None:
-    """None where there is no choice: without augmentation."""
-    return str(group.spec.views) if group.spec.augmentation else None
-
-
 def _training(phase: Phase | None) -> str | None:
     """How a phase trains: ``5 x adam 0.001``."""
     return f"{phase.epochs} x {phase.optimizer} {phase.learning_rate:g}" if phase else None
@@ -123,7 +122,7 @@ WHERE_DIFFERENT = (
     Column("batch norm", _batch_norm),
     Column("weights", _weights),
     Column("augmentation", _augmentation),
-    Column("views", _views),
+    Column("views", views),
     Column("phase 1", lambda g: _training(g.spec.phase1)),
     Column("phase 2", _phase2),
     Column("batch", lambda g: g.spec.execution.batch_size),
@@ -132,13 +131,32 @@ WHERE_DIFFERENT = (
 """The same, shown only where the lines of a table differ in it."""
 
 
-def measured(speeds: Speeds) -> tuple[Column, ...]:
+def _interval(group: Group) -> str | None:
+    """``95.1–98.8``: where the recipe's accuracy lies."""
+    estimate = _estimate(group)
+    if estimate is None:
+        return None
+    return f"{100 * estimate.interval.low:.1f}–{100 * estimate.interval.high:.1f}"
+
+
+def _estimate(group: Group) -> Estimate | None:
+    correct = group.correct
+    return None if correct is None else accuracy(correct)
+
+
+Standings = Mapping[int, Standing]
+"""Of each group, by its ``id``."""
+
+
+def measured(speeds: Speeds, standings: Standings) -> tuple[Column, ...]:
     """For people: what came out. Time is wall time per trial, mean over seeds."""
     return (
         Column("seeds", seeds),
         Column("val % phase 1", lambda g: percent(g.phase(1, lambda p: p.val_accuracy))),
         Column("val % phase 2", lambda g: percent(g.phase(2, lambda p: p.val_accuracy))),
         Column("test %", lambda g: percent(g.spread(lambda r: r.test_accuracy))),
+        Column(INTERVAL, _interval),
+        Column(BEST, lambda g: standings[id(g)]),
         Column("trainable phase 1 / 2", _trainable),
         Column("parameters", lambda g: count(_mean(g.spread(lambda r: r.total_parameters)))),
         Column("train img/s 1 / 2", lambda g: _speed(g, speeds)),
@@ -178,12 +196,14 @@ TIDY = (
     Column("freeze", lambda g: g.spec.freeze.label),
     Column("freeze_resolved", lambda g: freeze_label(g).rpartition(" → ")[2]),
     Column("batch_norm", lambda g: g.spec.batch_norm),
-    Column("views", _views),
+    Column("views", views),
     Column("seeds", lambda g: len(g.rows)),
     Column("finished", lambda g: len(g.finished)),
     *_spread_columns("phase1_val_accuracy", lambda g: g.phase(1, lambda p: p.val_accuracy)),
     *_spread_columns("phase2_val_accuracy", lambda g: g.phase(2, lambda p: p.val_accuracy)),
     *_spread_columns("test_accuracy", lambda g: g.spread(lambda r: r.test_accuracy)),
+    Column("test_accuracy_low", lambda g: e.interval.low if (e := _estimate(g)) else None),
+    Column("test_accuracy_high", lambda g: e.interval.high if (e := _estimate(g)) else None),
     _phase_mean(1, "trainable_parameters"),
     _phase_mean(2, "trainable_parameters"),
     Column("total_parameters", lambda g: _mean(g.spread(lambda r: r.total_parameters))),
@@ -250,14 +270,21 @@ def render(
         target: a val accuracy, 0 to 1, to show the time to; None for no such columns.
     """
     groups, speeds = summarise(rows), Speeds(costs)
+    standings = dict(zip(map(id, groups), ranking.standings(groups), strict=True))
     if form == "csv":
-        columns = [*TIDY, *(_measured_apart(speeds) if costs else ())]
+        columns = [*TIDY, Column("standing", lambda g: standings[id(g)])]
+        columns += _measured_apart(speeds) if costs else ()
         columns += _plain_time_to(target, speeds) if target else ()
     else:
-        columns = [*_identity(groups), *measured(speeds)]
+        columns = [*_identity(groups), *_told(measured(speeds, standings), groups)]
         columns += _time_to(target, speeds) if target else ()
     cells = [[c.cell(g) for c in columns] for g in groups]
     return printed([c.title for c in columns], cells, form)
+
+
+def _told(columns: Sequence[Column], groups: Sequence[Group]) -> list[Column]:
+    """Without an interval, and who is best, where no row tells."""
+    return [c for c in columns if c.title not in (INTERVAL, BEST) or any(map(c.cell, groups))]
 
 
 def _identity(groups: Sequence[Group]) -> list[Column]:
@@ -270,80 +297,6 @@ def _identity(groups: Sequence[Group]) -> list[Column]:
     return columns
 
 
-WAIT_SHARE, WAIT_SECONDS = 0.1, 10.0
-"""A phase that waits for input in a larger share, and is no shorter, is worth a note."""
-
-
-def notes(rows: Sequence[TrialResult]) -> list[str]:
-    """What a reader must know about these numbers: doubts, caveats, failures, guards."""
-    return kept(
-        [*_sampling(rows), *_sharing(rows), *_failures(rows), *_waiting(rows), *_caveats(rows)]
-    )
-
-
-def _caveats(rows: Sequence[TrialResult]) -> Iterator[str]:
-    for row in rows:
-        for remark in (*row.dataset.caveats, *row.dataset.notes) if row.dataset else ():
-            yield f"{row.spec.data.dataset.name}: {remark}"
-    for row in rows:
-        random = row.spec.backbone.weights == "random"
-        if random and row.spec.freeze.strategy != "scratch":
-            yield f"{row.spec.backbone.name}: random weights, accuracy is meaningless"
-        elif row.weights and row.weights.source.startswith("package"):
-            yield f"{row.spec.backbone.name}: weights from {row.weights.source}"
-
-
-def _sampling(rows: Sequence[TrialResult]) -> Iterator[str]:
-    """The doubt that the spread over seeds leaves out: all of them share the test pictures."""
-    best: dict[tuple[str, int], float] = {}
-    for row in rows:
-        if row.dataset and row.test_accuracy is not None:
-            test = (row.spec.data.dataset.name, row.dataset.test)
-            best[test] = max(best.get(test, 0.0), row.test_accuracy)
-    for (name, pictures), accuracy in best.items():
-        # One picture more or less, so that 100% right does not read as certainty.
-        likely = min(accuracy, 1 - 1 / (pictures + 1))
-        error = 100 * math.sqrt(likely * (1 - likely) / pictures)
-        yield (
-            f"{name}: {pictures:,} test pictures; the standard error of their sampling is "
-            f"{error:.1f} points at {100 * accuracy:.0f}%, and ± over seeds leaves it out"
-        )
-
-
-def _sharing(rows: Sequence[TrialResult]) -> Iterator[str]:
-    """What spread and times leave out where trials saw the same views, or shared work."""
-    several = [g for g in summarise(rows) if len(g.finished) > 1]
-    same = dict.fromkeys(v for g in several if (v := _views(g)) not in (None, "per-seed"))
-    if same:
-        yield (
-            "± over seeds leaves augmentation's own randomness out: all seeds saw the same views "
-            f"(views = {', '.join(map(str, same))})"
-        )
-    if any(row.way == "shared" for row in rows):
-        yield (
-            "time: work that trials share counts in the trial that did it; img/s is left out "
-            "where it is not the stock model's"
-        )
-
-
-def _waiting(rows: Sequence[TrialResult]) -> Iterator[str]:
-    """Phases whose device stood idle for want of pictures."""
-    for row in rows:
-        for name, phase in (("phase 1", row.phase1), ("phase 2", row.phase2)):
-            share = phase.input_wait if phase and phase.seconds > WAIT_SECONDS else None
-            if share is not None and share > WAIT_SHARE:
-                yield f"{row.spec.label}: {name} waited for input {100 * share:.0f}% of its time"
-
-
-def _failures(rows: Sequence[TrialResult]) -> Iterator[str]:
-    for row in rows:
-        if row.status != "ok":
-            yield f"{row.spec.label}: {row.status}: {row.reason}"
-        for guard in row.guards:
-            if guard.passed is False:
-                yield f"{row.spec.label}: guard {guard.name} failed: {guard.evidence}"
-
-
 def document(
     rows: Sequence[TrialResult],
     form: str = "markdown",
@@ -351,7 +304,7 @@ def document(
     target: float | None = None,
 ) -> str:
     """What ``bench show`` prints of trials: the table as in `render`, and below it `notes`."""
-    told = [*notes(rows), *(_on_time(rows) if target else ())]
+    told = [*notes(rows), *(on_time(rows) if target else ())]
     table = render(rows, form, costs, target)
     if APART in table and form != "csv":
         told.append(
@@ -359,12 +312,3 @@ def document(
             "need not be deterministic there); ?: in doubt, see there"
         )
     return with_notes(table, told, form)
-
-
-def _on_time(rows: Sequence[TrialResult]) -> Iterator[str]:
-    yield "time to an accuracy: of the epochs as they ran, val included"
-    if any(row.way == "shared" for row in rows):
-        yield (
-            "time to an accuracy, where work was shared: training alone, at the stock model's "
-            "throughput as `bench measure` found it on this suite; – where it was not measured"
-        )

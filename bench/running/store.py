@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from bench import answers
 from bench.costs import CostResult, pooled
 from bench.errors import StoreError, StoreLockedError
 from bench.numerics import NumericsResult
@@ -101,7 +103,18 @@ def every(folder: Path, problems: list[str]) -> Iterator[tuple[Path, Row]]:
         raise StoreError(f"{folder}: expected a results folder, but no {names} lies in it")
     for file in files:
         for row in _rows(file, problems):
-            yield file, row
+            yield file, _answered(row, file.parent)
+
+
+def _answered(row: Row, folder: Path) -> Row:
+    """Rows that do not say which pictures were right, as their predictions say it."""
+    if not isinstance(row, TrialResult) or row.test_correct or not row.predictions:
+        return row
+    file = folder / PREDICTIONS / Path(row.predictions).name
+    with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        right = answers.packed(answers.of_predictions(file))
+        return row.model_copy(update={"test_correct": right})
+    return row
 
 
 def _counting(rows: Iterable[Row]) -> list[Row]:

@@ -1,0 +1,53 @@
+"""Which trials are the best on a dataset, as far as test pictures tell, and which are ties."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from bench.analysis.accuracy_stats import accuracy, accuracy_difference
+from bench.analysis.stats import holm
+from bench.analysis.summary import Group
+
+Standing = Literal["best", "tie", ""]
+LEVEL = 0.95
+
+
+def standings(groups: Sequence[Group]) -> list[Standing]:
+    """For each group whether it is the best on its pictures.
+
+    The group with the highest accuracy is ``best`` if every other on the same pictures is told from
+    it; otherwise it and those that are not told from it are a ``tie``. One alone is nothing.
+
+    Two are told apart by their difference, paired on the pictures (p-values adjusted by Holm's
+    method), or where their intervals have nothing in common: two seeds of an unsteady trial leave
+    the former few degrees of freedom.
+
+    Args:
+        groups: of any datasets and stacks.
+    """
+    found: list[Standing] = ["" for _ in groups]
+    fields: dict[str, list[int]] = {}
+    for i, group in enumerate(groups):
+        pictures = next((r.dataset.fingerprint for r in group.finished if r.dataset), None)
+        if pictures and group.correct is not None:
+            fields.setdefault(pictures, []).append(i)
+    for field in fields.values():
+        top = _top(groups, field) if len(field) > 1 else []
+        for i in top:
+            found[i] = "best" if len(top) == 1 else "tie"
+    return found
+
+
+def _top(groups: Sequence[Group], field: Sequence[int]) -> list[int]:
+    """The highest, and those that are not told from it."""
+    answers = {i: correct for i in field if (correct := groups[i].correct) is not None}
+    first = max(answers, key=lambda i: float(answers[i].mean()))
+    others = [i for i in answers if i != first]
+    effects = [accuracy_difference(answers[i], answers[first], LEVEL) for i in others]
+    adjusted = holm([e.p_value for e in effects])
+    lowest = accuracy(answers[first], LEVEL).interval.low
+    told = [
+        (p <= 1 - LEVEL and e.no_change not in e.interval)
+        or accuracy(answers[i], LEVEL).interval.high < lowest
+        for i, p, e in zip(others, adjusted, effects, strict=True)
+    ]
+    return [first, *(i for i, apart in zip(others, told, strict=True) if not apart)]
