@@ -82,16 +82,14 @@ def test_rows_are_copied_without_what_they_say_themselves(tmp_path: Path, place:
     assert str(tmp_path) not in (place / "v1" / baselines.FILE).read_text()
 
 
-def test_predictions_are_kept_where_nothing_else_knows(tmp_path: Path, place: Path) -> None:
-    old, new = trial(0, test_correct=None), trial(1)
-    source = fill(tmp_path / "small", old, new)
+def test_what_only_predictions_know_is_said_by_the_row(tmp_path: Path, place: Path) -> None:
+    source = fill(tmp_path / "small", trial(0, test_correct=None))
     baselines.save(place, "v1", source, STACK.id)
-    first, second = store.read(place / "v1").rows
-    kept = place / "v1" / STACK.id / f"predictions/{old.key}.npz"
-    assert first.predictions == f"predictions/{old.key}.npz"
-    assert answers.of_predictions(kept).all()
-    assert second.predictions is None
-    assert [f.name for f in kept.parent.iterdir()] == [kept.name]
+    (row,) = store.read(place / "v1").rows
+    assert row.predictions is None
+    assert row.test_correct is not None
+    assert answers.unpacked(row.test_correct, 179).all()
+    assert not list((place / "v1").rglob("*.npz"))
 
 
 def test_predictions_that_are_gone_are_not_promised(tmp_path: Path, place: Path) -> None:

@@ -1,20 +1,26 @@
 """``bench stacks`` from end to end, with environments, engines and a comparison of straw."""
 
+import sys
 from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import STACK, Bench, make_cost, make_numerics, make_result, refused
 
+from bench.analysis import results
+from bench.cli import compare
 from bench.cli import stacks as command
 from bench.costs import CostSpec
-from bench.errors import WorkerError
+from bench.errors import BenchError, WorkerError
 from bench.numerics import NumericsSpec
-from bench.records import Environment, TrialSpec
-from bench.running import environments, isolation, stacks, store
-from bench.running.environments import Made, NotMade, Ready, Recipe
+from bench.records import Environment, Guard, TrialSpec
+from bench.running import baselines, environments, isolation, stacks, store
+from bench.running.environments import Made, NotMade, Ready
 from bench.running.messages import Finished, Setup
+from bench.running.recipes import Recipe
 from bench.settings import Settings
 from bench.tasks import Spec
 
@@ -28,6 +34,8 @@ ENVIRONMENT = Environment(
     memory_gib=8.0,
     packages={"numpy": "2.4.6"},
 )
+REFRESHED: list[bool] = []
+"""Whether each environment was to be made anew."""
 WORDS = ("--rounds", "2", "--seconds", "1")
 
 
@@ -38,12 +46,16 @@ class Engine:
     setups: list[tuple[str, Setup]] = []
     broken: set[str] = set()
     failing: set[str] = set()
+    unguarded: set[str] = set()
+    closed: list[str] = []
+    said = ""
 
     def __init__(self, setup: Setup, seconds: float | None, command: tuple[str, ...]) -> None:
         self.name = Path(command[0]).name
         assert command[1:] == ("-m", "bench.running.worker")
         if self.name in self.broken:
-            raise WorkerError(f"a worker process could not start: no {setup.settings.cache}/keras")
+            said = self.said or f"no {setup.settings.cache}/keras"
+            raise WorkerError(f"a worker process could not start: {said}")
         self.setups.append((self.name, setup))
         self._setup = setup
         self.stack = STACK.model_copy(update={"backend_version": self.name})
@@ -55,7 +67,10 @@ class Engine:
         self.log.append((self.name, spec))
         if isinstance(spec, TrialSpec):
             status = "failed" if self.name in self.failing else "ok"
-            return Finished(result=make_result(spec, stack=self.stack, status=status))
+            guards = (Guard(name="finite", passed=self.name not in self.unguarded, evidence=""),)
+            return Finished(
+                result=make_result(spec, stack=self.stack, status=status, guards=guards)
+            )
         if isinstance(spec, NumericsSpec):
             return Finished(
                 result=make_numerics(spec, stack=self.stack, environment=self.environment)
@@ -65,14 +80,17 @@ class Engine:
         seconds = self._setup.timed_seconds
         return Finished(result=make_cost(spec, stack=self.stack, timed_seconds=seconds))
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self.closed.append(self.name)
 
 
 @pytest.fixture(autouse=True)
 def engine(monkeypatch: pytest.MonkeyPatch) -> type[Engine]:
     monkeypatch.setattr(isolation, "LocalEngine", Engine)
-    for name, empty in (("log", []), ("setups", []), ("broken", set()), ("failing", set())):
-        monkeypatch.setattr(Engine, name, empty)
+    for name in ("log", "setups", "closed"):
+        monkeypatch.setattr(Engine, name, [])
+    for name in ("broken", "failing", "unguarded"):
+        monkeypatch.setattr(Engine, name, set())
     return Engine
 
 
@@ -80,9 +98,17 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> type[Engine]:
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
     """Environments that were asked for; an interpreter's name is its TensorFlow's version."""
     asked: list[Recipe] = []
+    REFRESHED.clear()
 
-    def make(recipe: Recipe, settings: Settings, tell: Callable[[str], None]) -> Made:
+    def make(
+        recipe: Recipe,
+        settings: Settings,
+        tell: Callable[[str], None],
+        using: ExitStack,
+        refresh: bool = False,
+    ) -> Made:
         asked.append(recipe)
+        REFRESHED.append(refresh)
         version = recipe.requirements[0].partition("==")[2]
         if version.startswith("9"):
             return NotMade(f"No matching distribution found under {settings.cache}/x")
@@ -209,14 +235,129 @@ def test_a_stack_that_cannot_start_is_a_note(
     assert len(reports) == 1
 
 
-def test_a_trial_without_a_result_ends_with_1(
-    bench: Bench, suite: Path, tmp_path: Path, engine: type[Engine], reports: list[Any]
+@pytest.mark.parametrize("what", ["failing", "unguarded"])
+@pytest.mark.parametrize(("which", "code"), [(("2.21.0",), 1), (("2.20.0", "2.21.0"), 0)], ids=str)
+def test_what_went_wrong_on_both_is_no_change(
+    bench: Bench,
+    suite: Path,
+    tmp_path: Path,
+    engine: type[Engine],
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+    which: tuple[str, ...],
+    code: int,
 ) -> None:
-    engine.failing.add("2.21.0")
+    monkeypatch.setattr(command, "report", compare.report)
+    getattr(engine, what).update(which)
     words = ("--stack", OLD, "--stack", NEW, "--skip-costs", "--results", tmp_path / "r")
-    assert bench("stacks", suite, *words).code == 1
-    assert len(reports) == 1
+    answer = bench("stacks", suite, *words)
+    assert answer.code == code, answer.out + answer.err
     assert done(engine.log, CostSpec) == ""
+
+
+def test_environments_of_floating_requirements_are_made_anew_once(
+    bench: Bench, suite: Path, tmp_path: Path, engine: type[Engine]
+) -> None:
+    same = ("--stack", f"a: {OLD}", "--stack", f"b: {OLD} A=1", "--stack", "c: tensorflow==2.20.1")
+    words = (*same, "--skip-costs", "--results", tmp_path / "r")
+    bench("stacks", suite, *words)
+    assert REFRESHED == [False, False, False]
+    REFRESHED.clear()
+    bench("stacks", suite, *words, "--refresh")
+    assert REFRESHED == [True, False, False]
+
+
+def test_a_reused_environment_says_its_age(
+    bench: Bench, suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created = (datetime.now(UTC) - timedelta(days=3)).isoformat()
+    ready = Ready(tmp_path / "2.20.0", {"tensorflow": "2.20.0"}, created=created)
+    monkeypatch.setattr(environments, "made", lambda *_, **__: ready)
+    words = ("--stack", "a: tensorflow", "--stack", "b: tensorflow==2.20.0", "--skip-costs")
+    said = bench("stacks", suite, *words, "--results", tmp_path / "r").err
+    assert (
+        "a: environment there already, made 3 days ago; --refresh looks for newer versions: "
+        "tensorflow 2.20.0"
+    ) in said
+    assert "b: environment there already, made 3 days ago: tensorflow 2.20.0" in said
+
+
+def test_only_the_first_worker_waits_for_its_turn(
+    bench: Bench, suite: Path, tmp_path: Path, engine: type[Engine]
+) -> None:
+    words = ("--stack", OLD, "--stack", NEW, "--skip-costs", "--results", tmp_path / "r")
+    bench("stacks", suite, *words)
+    assert engine.closed[0] == "2.21.0"
+
+
+@pytest.mark.parametrize("form", ["json", "junit"])
+def test_several_documents_need_files(
+    bench: Bench, suite: Path, tmp_path: Path, made: list[Recipe], form: str
+) -> None:
+    words = ("--stack", OLD, "--stack", NEW, "--stack", "current", "--format", form)
+    answer = bench("stacks", suite, *words, "--results", tmp_path / "r")
+    assert f"--format {form}: 2 comparisons are as many documents: expected -o" in refused(answer)
+    assert made == []
+
+
+def test_secrets_and_folders_are_kept_nowhere(
+    bench: Bench,
+    suite: Path,
+    tmp_path: Path,
+    engine: type[Engine],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine.broken.add("2.21.0")
+    said = f"hush-hush at {sys.prefix}/lib and {sys.base_prefix}/lib in {Path.home()}/x"
+    monkeypatch.setattr(engine, "said", said)
+    secret = f"a: {OLD} HF_TOKEN=hush-hush"
+    words = ("--stack", secret, "--stack", NEW, "--skip-costs", "--results", tmp_path / "r")
+    answer = bench("stacks", suite, *words)
+    assert engine.setups[0][1].environ["HF_TOKEN"] == "hush-hush"
+    files = [f.read_text() for f in (tmp_path / "r").rglob("*.json*")]
+    for text in (*files, answer.err, answer.out, bench("stacks", suite, *words, "--dry-run").out):
+        assert "hush-hush" not in text
+    note = stacks.read(tmp_path / "r" / "stacks" / "small" / "a")
+    assert note is not None
+    assert note.request.environ == {"HF_TOKEN": "***"}
+    broken = stacks.read(tmp_path / "r" / "stacks" / "small" / "tensorflow-2.21")
+    assert broken is not None
+    assert broken.reason.endswith("*** at <python>/lib and <python>/lib in ~/x")
+    engine.broken.clear()
+    assert bench("stacks", suite, *words).code == 0  # the same stack, by what is kept of it
+
+
+def test_a_suite_whose_rows_nobody_would_read_is_refused(
+    bench: Bench, suite: Path, tmp_path: Path
+) -> None:
+    named = suite.rename(tmp_path / "baselines.toml")
+    words = ("--stack", OLD, "--stack", NEW, "--results", tmp_path / "r")
+    assert "expected a name other than 'baselines'" in refused(bench("stacks", named, *words))
+
+
+def test_stacks_of_one_id_are_told_apart_by_their_names(
+    bench: Bench, suite: Path, tmp_path: Path
+) -> None:
+    words = ("--stack", f"old: {OLD}", "--stack", f"older: {OLD} A=1", "--skip-costs")
+    assert bench("stacks", suite, *words, "--results", tmp_path / "r").code == 0
+    both, where = tmp_path / "r" / "stacks" / "small", ("--results", tmp_path / "r")
+    found = results.read(both)
+    assert [name.partition("/")[0] for name in found] == ["old", "older"]
+    assert len({r.stack.id for r in found.values()}) == 1
+    assert [len(r.trials) for r in found.values()] == [2, 2]
+    old = results.chosen(found, both, "old", "--stack")
+    assert old.folder == both / "old"
+    assert results.chosen(found, both, "older", "--stack") is not old
+    (plain,) = results.read(both / "old")
+    assert plain == old.stack.id
+    assert "choose by --stack TEXT from: old/" in refused(
+        bench("baseline", "save", "v1", both, "--stack", plain, *where)
+    )
+    saved = bench("baseline", "save", "v1", both, "--stack", "older", *where)
+    assert (saved.code, ": 2 trials" in saved.out) == (0, True)
+    with pytest.raises(BenchError, match=f"2 stacks are {plain}: expected .* {both}/old or {both}"):
+        baselines.save(tmp_path / "b", "v2", both, plain)
+    assert not (tmp_path / "b" / "v2").exists()
 
 
 def test_every_stack_is_held_against_the_first(
@@ -259,6 +400,27 @@ def test_another_stack_under_the_same_name_is_refused(
     assert bench("stacks", suite, "--stack", f"x: {OLD}", "--stack", NEW, *words).code == 0
     again = bench("stacks", suite, "--stack", f"x: {NEW}", "--stack", f"y: {NEW}", *words)
     assert "holds results of 'x: tensorflow==2.20.*'" in refused(again)
+
+
+def test_a_stack_that_never_ran_keeps_no_name(bench: Bench, suite: Path, tmp_path: Path) -> None:
+    words = ("--stack", NEW, "--skip-costs", "--results", tmp_path / "r")
+    assert bench("stacks", suite, "--stack", "x: tensorflow==9.9", *words).code == 1
+    assert bench("stacks", suite, "--stack", f"x: {OLD}", *words).code == 0
+
+
+def test_requirements_in_another_order_are_the_same_stack(
+    bench: Bench, suite: Path, tmp_path: Path
+) -> None:
+    words = ("--stack", NEW, "--skip-costs", "--results", tmp_path / "r")
+    assert bench("stacks", suite, "--stack", f"x: {OLD} rich==15", *words).code == 0
+    # The environment of straw is named by the first requirement, so it must stay that of OLD.
+    note = stacks.read(tmp_path / "r" / "stacks" / "small" / "x")
+    assert note is not None
+    turned = note.request.model_copy(update={"requirements": note.request.requirements[::-1]})
+    stacks.write(
+        tmp_path / "r" / "stacks" / "small" / "x", note.model_copy(update={"request": turned})
+    )
+    assert bench("stacks", suite, "--stack", f"x: {OLD} rich==15", *words).code == 0
 
 
 def test_an_interrupted_run_says_that_it_goes_on(

@@ -1,9 +1,12 @@
 """Isolated environments, with an installer of straw: nothing here needs a network."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
 
@@ -14,11 +17,12 @@ from bench import cache
 from bench.cache import folders
 from bench.errors import BenchError, WorkerError
 from bench.records import Execution
-from bench.running import environments, installers, stacks
-from bench.running.environments import NotMade, Ready, Recipe
+from bench.running import environments, installers, recipes, stacks
+from bench.running.environments import NotMade, Ready
 from bench.running.installers import InstallError
 from bench.running.isolation import Worker
 from bench.running.messages import Setup
+from bench.running.recipes import Recipe
 from bench.running.stacks import StackRequest
 from bench.settings import Settings
 
@@ -65,7 +69,7 @@ def request_for(text: str) -> StackRequest:
 
 
 def recipe(text: str, backend: str = "tensorflow") -> Recipe:
-    return environments.recipe(request_for(text), backend)
+    return recipes.recipe(request_for(text), backend)
 
 
 class Installer:
@@ -74,6 +78,7 @@ class Installer:
     def __init__(self, refuses: Callable[[Sequence[str]], str] = lambda _: "") -> None:
         self.refuses, self.made, self.asked = refuses, 0, list[list[str]]()
         self.unresolved = True
+        self.replaced: list[str] = []
 
     def make(self, folder: Path) -> None:
         self.made += 1
@@ -91,8 +96,26 @@ class Installer:
             info.mkdir(parents=True)
             (info / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
 
+    def replace(self, folder: Path, requirements: Sequence[str]) -> None:
+        self.replaced += requirements
+        raise InstallError("gone from the index", unresolved=True)
+
 
 def silent(_: str) -> None: ...
+
+
+def made_of(
+    wanted: Recipe,
+    settings: Settings,
+    tell: Callable[[str], None] = silent,
+    installer: installers.Installer | None = None,
+    refresh: bool = False,
+) -> environments.Made:
+    """What is made, and let go of at once."""
+    with ExitStack() as using:
+        return environments.made(
+            wanted, settings, tell, using, installer or Installer(), refresh=refresh
+        )
 
 
 # ------------------------------------------------------------------------------------- recipes
@@ -159,19 +182,20 @@ def test_it_is_made_once(installed: dict[str, str], settings: Settings) -> None:
     installer, wanted = Installer(), recipe("tensorflow==2.20.*")
     assert environments.found(wanted, settings) is None
     told: list[str] = []
-    first = environments.made(wanted, settings, told.append, installer)
+    first = made_of(wanted, settings, told.append, installer)
     assert isinstance(first, Ready)
     assert (first.reused, first.dropped) == (False, ())
     assert first.packages["tensorflow"] == "2.20.9"
     assert first.packages["keras"] == "3.15.1"
-    assert first.python == environments.place(wanted, settings) / "bin" / "python"
+    assert first.python.is_relative_to(environments.place(wanted, settings))
+    assert first.python.exists()
     assert told == [
         "making an environment",
         "installing tensorflow==2.20.*, and what Bench needs",
     ]
-    again = environments.made(wanted, settings, told.append, installer)
+    again = made_of(wanted, settings, told.append, installer)
     assert isinstance(again, Ready)
-    assert again.reused
+    assert (again.reused, again.age) == (True, "just now")
     assert (installer.made, len(told)) == (1, 2)
     assert again == environments.found(wanted, settings)
 
@@ -183,11 +207,11 @@ def test_half_of_one_is_made_again(installed: dict[str, str], settings: Settings
     for damage in (
         lambda: None,
         lambda: (folder / "manifest.json").write_text("{"),
-        lambda: installers.python(folder).unlink(),
+        lambda: next(folder.glob("*/bin/python")).unlink(),
     ):
         damage()
         installer = Installer()
-        assert isinstance(environments.made(wanted, settings, silent, installer), Ready)
+        assert isinstance(made_of(wanted, settings, silent, installer), Ready)
         assert installer.made == 1
         assert not (folder / "lib" / "old").exists()
 
@@ -197,7 +221,7 @@ def test_a_failure_is_a_reason_and_leaves_nothing(
 ) -> None:
     wanted = recipe("tensorflow==9.9")
     installer = Installer(lambda _: "No matching distribution found for tensorflow==9.9")
-    made = environments.made(wanted, settings, silent, installer)
+    made = made_of(wanted, settings, silent, installer)
     assert made == NotMade("No matching distribution found for tensorflow==9.9")
     assert len(installer.asked) == 1  # no pin was in the way
     assert not environments.place(wanted, settings).exists()
@@ -209,7 +233,7 @@ def test_an_interruption_leaves_nothing(installed: dict[str, str], settings: Set
 
     wanted = recipe("jax", "jax")
     with pytest.raises(KeyboardInterrupt):
-        environments.made(wanted, settings, silent, Installer(interrupted))
+        made_of(wanted, settings, silent, Installer(interrupted))
     assert not environments.place(wanted, settings).exists()
 
 
@@ -218,9 +242,7 @@ def test_what_is_no_conflict_is_not_tried_with_fewer_pins(
 ) -> None:
     installer = Installer(lambda _: "no network")
     installer.unresolved = False
-    assert environments.made(recipe("jax", "jax"), settings, silent, installer) == NotMade(
-        "no network"
-    )
+    assert made_of(recipe("jax", "jax"), settings, silent, installer) == NotMade("no network")
     assert len(installer.asked) == 1
 
 
@@ -246,7 +268,7 @@ def test_as_many_pins_as_possible_are_kept(
     dropped: set[str],
 ) -> None:
     installer = Installer(lambda wanted: "conflict" if conflict in wanted else "")
-    made = environments.made(recipe("tensorflow==2.20.*"), settings, silent, installer)
+    made = made_of(recipe("tensorflow==2.20.*"), settings, silent, installer)
     assert isinstance(made, Ready)
     assert len(installer.asked) == tries
     assert {text.split()[0] for text in made.dropped} == dropped
@@ -257,7 +279,7 @@ def test_a_conflict_without_any_pin_is_the_reason(
     installed: dict[str, str], settings: Settings
 ) -> None:
     installer = Installer(lambda _: "conflict")
-    made = environments.made(recipe("tensorflow==2.20.*"), settings, silent, installer)
+    made = made_of(recipe("tensorflow==2.20.*"), settings, silent, installer)
     assert made == NotMade("conflict")
     assert len(installer.asked) == 4
 
@@ -267,7 +289,7 @@ def test_a_cache_that_cannot_be_written_is_a_reason(
 ) -> None:
     (tmp_path / "cache").touch()
     settings = Settings(cache=tmp_path / "cache")
-    made = environments.made(recipe("jax", "jax"), settings, silent, Installer())
+    made = made_of(recipe("jax", "jax"), settings, silent, Installer())
     assert isinstance(made, NotMade)
     assert "could not be written" in made.reason
 
@@ -277,7 +299,7 @@ def test_the_cache_lists_and_clears_environments_but_never_trims_them(
 ) -> None:
     small = settings.model_copy(update={"cache_bytes": 1})
     wanted = recipe("tensorflow==2.20.*")
-    environments.made(wanted, small, silent, Installer())
+    made_of(wanted, small, silent, Installer())
     with cache.building(small, "heads", {"n": 1}, "a head") as writer:
         assert writer is not None
         writer.put("x", [1.0])
@@ -319,7 +341,9 @@ def test_variables_of_a_stack_and_what_it_inherits(
     apart = environments.environ(request_for("jax A=1"), tmp_path)
     assert apart["A"] == "1"
     assert apart["PYTHONPATH"] == str(tmp_path)
+    assert apart["PYTHONHOME"] == ""
     current = environments.environ(request_for("current A=1"), tmp_path)
+    assert "PYTHONHOME" not in current
     assert current["PYTHONPATH"] == f"{tmp_path}{os.pathsep}/inherited"
 
 
@@ -370,8 +394,129 @@ def test_one_at_a_time_builds(installed: dict[str, str], settings: Settings) -> 
 
     class Looking(Installer):
         def make(self, folder: Path) -> None:
-            with pytest.raises(TimeoutError), FileLock(folders.lock(folder), timeout=0):
+            with pytest.raises(TimeoutError), FileLock(folders.lock(folder.parent), timeout=0):
                 pass
             super().make(folder)
 
-    assert isinstance(environments.made(wanted, settings, silent, Looking()), Ready)
+    assert isinstance(made_of(wanted, settings, silent, Looking()), Ready)
+
+
+# ---------------------------------------------------------------------- in use, and made anew
+
+
+def test_what_is_in_use_is_neither_cleared_nor_made_anew(
+    installed: dict[str, str], settings: Settings
+) -> None:
+    wanted, installer = recipe("jax", "jax"), Installer()
+    with ExitStack() as one, ExitStack() as other:
+        for using in (one, other):  # together
+            made = environments.made(wanted, settings, silent, using, installer)
+            assert isinstance(made, Ready)
+        one.close()
+        assert cache.clear(settings, folders.EVERY) == 0
+        assert environments.found(wanted, settings) is not None
+        refused = made_of(wanted, settings, installer=installer, refresh=True)
+        assert isinstance(refused, NotMade)
+        assert "another run uses the environment" in refused.reason
+    assert installer.made == 1
+    assert cache.clear(settings, folders.EVERY) > 0
+    assert environments.found(wanted, settings) is None
+
+
+def test_what_is_made_anew_lies_elsewhere(installed: dict[str, str], settings: Settings) -> None:
+    """So that what an installer writes that outlived its run gets into nobody's environment."""
+    wanted = recipe("jax", "jax")
+    first = made_of(wanted, settings)
+    second = made_of(wanted, settings, refresh=True)
+    assert isinstance(first, Ready)
+    assert isinstance(second, Ready)
+    assert first.python != second.python
+    assert not first.python.exists()
+    assert (second.reused, second.python.exists()) == (False, True)
+    late = first.python.parent / "late"
+    late.parent.mkdir(parents=True)
+    late.touch()
+    third = made_of(wanted, settings)
+    assert isinstance(third, Ready)
+    assert (third.reused, third.python) == (True, second.python)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "age"),
+    [(59, "just now"), (60, "1 minute ago"), (7300, "2 hours ago"), (90000, "1 day ago")],
+)
+def test_the_age_of_an_environment(seconds: int, age: str) -> None:
+    created = (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
+    assert Ready(Path(), {}, created=created).age == age
+
+
+# ----------------------------------------------------------------------- indirect requirements
+
+
+def test_what_requirements_need_in_turn_is_part_of_the_recipe(
+    installed: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs = {
+        recipes.DISTRIBUTION: ["keras>=3.6", "tensorflow>=2.18"],
+        "tensorflow": ["ml_dtypes", "absent", "etils[path]", "keras"],
+        "etils": ['zipp; extra == "path"', 'pytest; extra == "test"'],
+    }
+    installed |= {"ml-dtypes": "0.5.1", "etils": "1.9", "zipp": "3.2"}
+    monkeypatch.setattr(metadata, "requires", lambda name: needs.get(name))
+    made = recipe("tensorflow==2.20.*")
+    assert made.pins == {"keras": "3.15.1"}
+    assert made.indirect == {"etils": "1.9", "ml-dtypes": "0.5.1", "zipp": "3.2"}
+    before = made.folder
+    installed["zipp"] = "3.3"
+    assert recipe("tensorflow==2.20.*").folder != before
+    assert "ml-dtypes" not in recipe("tensorflow==2.20.* ml_dtypes==0.4").indirect
+
+
+class Choosing(Installer):
+    """Brings packages of its own choice along."""
+
+    def install(self, folder: Path, requirements: Sequence[str]) -> None:
+        super().install(folder, [*requirements, "board==9", "dtypes==9"])
+
+    def replace(self, folder: Path, requirements: Sequence[str]) -> None:
+        self.replaced += requirements
+        site = folder / "lib" / "python3" / "site-packages"
+        for text in requirements:
+            name = text.partition("==")[0]
+            shutil.rmtree(next(site.glob(f"{name}-*.dist-info")))
+            super().install(folder, [text])
+
+
+def test_what_nobody_named_is_as_it_is_here_where_it_can_be(
+    installed: dict[str, str], settings: Settings
+) -> None:
+    wanted = recipe("tensorflow==2.20.*").model_copy(
+        update={"indirect": {"board": "8", "dtypes": "8", "absent": "1"}}
+    )
+    installer, told = Choosing(), list[str]()
+    real = installer.install
+
+    def install(folder: Path, requirements: Sequence[str]) -> None:
+        real(folder, requirements)
+        info = next(folder.rglob("tensorflow-*.dist-info")) / "METADATA"
+        info.write_text(info.read_text() + "Requires-Dist: board==9\n")
+
+    installer.install = install  # type: ignore[method-assign]
+    made = made_of(wanted, settings, told.append, installer)
+    assert isinstance(made, Ready)
+    assert installer.replaced == ["dtypes==8"]
+    assert (made.packages["dtypes"], made.packages["board"]) == ("8", "9")
+    assert made.dropped == ("board 8 -> 9",)
+    assert told[-1] == "as they are here: dtypes 8"
+
+
+def test_without_it_the_environment_is_used_all_the_same(
+    installed: dict[str, str], settings: Settings
+) -> None:
+    installer, told = Choosing(), list[str]()
+    installer.replace = Installer.replace.__get__(installer)  # type: ignore[method-assign]
+    wanted = recipe("jax", "jax").model_copy(update={"indirect": {"board": "8"}})
+    made = made_of(wanted, settings, told.append, installer)
+    assert isinstance(made, Ready)
+    assert made.dropped == ("board 8 -> 9",)
+    assert told[-1] == "they stay as they were chosen (gone from the index)"

@@ -79,9 +79,11 @@ def test_uv_is_used_where_it_is(on_path: Path, tmp_path: Path) -> None:
     installer = installers.best()
     installer.make(tmp_path / "env")
     installer.install(tmp_path / "env", ["keras==3.15.1", "numpy"])
+    installer.replace(tmp_path / "env", ["numpy==2"])
     assert log.read_text().splitlines() == [
         f"venv --quiet --python {sys.executable} {tmp_path / 'env'} []",
         f"pip install --python {tmp_path / 'env' / 'bin' / 'python'} keras==3.15.1 numpy []",
+        f"pip install --python {tmp_path / 'env' / 'bin' / 'python'} --no-deps numpy==2 []",
     ]
 
 
@@ -97,9 +99,11 @@ def test_pip_where_it_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "env" / "bin").mkdir(parents=True)
     (tmp_path / "env" / "bin" / "python").symlink_to(tmp_path / "stub")
     installer.install(tmp_path / "env", ["keras"])
+    installer.replace(tmp_path / "env", ["keras"])
     assert log.read_text().splitlines() == [
         f"-m venv {tmp_path / 'env'}",
         "-m pip install --no-input keras",
+        "-m pip install --no-input --no-deps keras",
     ]
 
 

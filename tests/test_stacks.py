@@ -161,5 +161,45 @@ def test_a_note_is_kept_and_read(tmp_path: Path) -> None:
         stacks.write(tmp_path / "file", note)
 
 
+@pytest.mark.parametrize(
+    ("text", "floating"),
+    [
+        ("keras==3.12.1", False),
+        ("keras===3.12.1 jax==0.10.2", False),
+        ("keras==3.12.*", True),
+        ("keras==3.12.1 jax", True),
+        ("tf-nightly", True),
+        ("keras>=3,<3.12", True),
+        ("keras@https://example.org/k.whl", True),
+        ("current", False),
+    ],
+)
+def test_what_may_be_another_version_tomorrow(text: str, floating: bool) -> None:
+    assert parsed(text).floating is floating
+
+
+@pytest.mark.parametrize("name", ["HF_TOKEN", "API_KEY", "MY_SECRET_1", "DB_PASSWORD"])
+def test_secrets_reach_workers_and_nothing_else(name: str) -> None:
+    request = parsed(f"x: keras==3.12 A=1 {name}='a b'")
+    assert request.environ == {"A": "1", name: "a b"}
+    assert request.shown == {"A": "1", name: "***"}
+    assert request.secrets == {"a b"}
+    assert request.written == f"x: keras==3.12 A=1 {name}=***"
+    assert parsed(f"{name}=hush").name == name
+
+
+@pytest.mark.parametrize("text", ["baselines: keras", "Baselines: current", "baselines"])
+def test_a_name_whose_rows_nobody_would_read_is_refused(text: str) -> None:
+    assert "baselines are kept there" in refused(text, OTHER)
+
+
+def test_rows_know_their_stack_by_its_note(tmp_path: Path) -> None:
+    file = tmp_path / "old" / STACK.id / "trials.jsonl"
+    assert stacks.holder(file) is None
+    stacks.write(tmp_path / "old", StackNote(request=parsed("keras"), status="ok", python="3"))
+    assert stacks.holder(file) == tmp_path / "old"
+    assert stacks.holder(tmp_path / "other" / STACK.id / "trials.jsonl") is None
+
+
 def test_folders_of_a_machine_are_masked() -> None:
     assert stacks.masked("no /a/b/c here", {"/a/b": "<X>"}) == "no <X>/c here"

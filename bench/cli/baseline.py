@@ -47,7 +47,7 @@ def save(
     baselines.check_apart(folder, results)
     found = chosen(read(results), results, stack, "--stack")
     notes(found.problems)
-    saved = baselines.save(folder, name, results, found.stack.id, replace)
+    saved = baselines.save(folder, name, found.folder, found.stack.id, replace)
     counts = (
         f"{saved.trials} trials, {saved.measurements} measurements, "
         f"{saved.fingerprints} fingerprints"

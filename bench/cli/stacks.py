@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bench.records import Stack
     from bench.running.stack_run import Job
     from bench.running.stacks import StackRequest
+    from bench.suite import Suite
 
 
 def stacks(
@@ -38,10 +39,14 @@ def stacks(
         list[str] | None,
         typer.Option(help="Only trials whose label holds this text; may be given again."),
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Times to measure each cost.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, help="Times to measure each cost.")] = 6,
     seconds: Annotated[float, typer.Option(min=0.1, help="To time each kind of step.")] = 3.0,
     skip_trials: Annotated[bool, typer.Option("--skip-trials", help="Train nothing.")] = False,
     skip_costs: Annotated[bool, typer.Option("--skip-costs", help="Time nothing.")] = False,
+    refresh: Annotated[
+        bool,
+        typer.Option("--refresh", help="Make environments anew, but those of exact versions."),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
     results: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
     margins: MarginsOption = None,
@@ -50,17 +55,14 @@ def stacks(
     output: OutputOption = None,
 ) -> None:
     """Run a suite on several stacks in turns, and compare them; the same command goes on."""
-    from bench import suite as suites
     from bench.analysis import margins as rules
-    from bench.running import plan
     from bench.running import stacks as requests
     from bench.running.stack_run import Job
     from bench.settings import Settings
 
+    _check_output(len(stack) - 1, form, output)
     rules.load(margins)  # what is wrong there is said now, not after an hour
-    loaded = suites.load(suite_path(suite), smoke=smoke)
-    if only:
-        loaded = loaded.model_copy(update={"trials": plan.select(loaded.trials, only)})
+    loaded = _loaded(suite, smoke, only)
     job = Job(
         suite=loaded,
         requests=requests.parse(stack),
@@ -70,6 +72,7 @@ def stacks(
         seconds=seconds,
         trials=not skip_trials,
         costs=not skip_costs,
+        refresh=refresh,
     )
     notes(loaded.warnings)
     problems = _problems(job)
@@ -79,6 +82,26 @@ def stacks(
     if problems:
         raise BenchError("; ".join(problems))
     raise typer.Exit(_run(job, margins, strict, form, output))
+
+
+def _loaded(name: str, smoke: bool, only: list[str] | None) -> "Suite":
+    from bench import suite as suites
+    from bench.running import plan, stacks
+
+    loaded = suites.load(suite_path(name), smoke=smoke)
+    stacks.check_name(loaded.name, f"suite {name}")
+    if not only:
+        return loaded
+    return loaded.model_copy(update={"trials": plan.select(loaded.trials, only)})
+
+
+def _check_output(comparisons: int, form: ReportForm, output: Path | None) -> None:
+    """Two documents after one another are no JSON and no XML."""
+    if comparisons > 1 and form in (ReportForm.JSON, ReportForm.JUNIT) and output is None:
+        raise BenchError(
+            f"--format {form.value}: {comparisons} comparisons are as many documents: expected "
+            "-o FILE, which gives each a file of its own"
+        )
 
 
 def _problems(job: "Job") -> list[str]:
@@ -155,15 +178,15 @@ def _print_plan(job: "Job", problems: list[str]) -> None:
 
 def _described(request: "StackRequest", job: "Job") -> list[str]:
     """A stack and what would be made for it."""
-    from bench.running import environments, stack_run
+    from bench.running import environments, recipes, stack_run
 
-    words = [f"{name}={value}" for name, value in request.environ.items()]
+    words = [f"{name}={value}" for name, value in request.shown.items()]
     words = [f"computes with {stack_run.backend_of(request, job.suite)}", *words]
     if request.is_current:
         return [f"{request.name}: what is installed here; {', '.join(words)}"]
-    recipe = environments.recipe(request, stack_run.backend_of(request, job.suite))
+    recipe = recipes.recipe(request, stack_run.backend_of(request, job.suite))
     found = environments.found(recipe, job.settings)
-    done = "there already" if found else "would be installed"
+    done = f"there already, made {found.age}" if found else "would be installed"
     pins = [f"{name} {version}" for name, version in recipe.pins.items()]
     return [
         f"{request.name}: {', '.join(request.requirements)}; {', '.join(words)}",

@@ -4,13 +4,13 @@
     results/baselines/<name>/<stack>/trials.jsonl ...      its rows, as the store lays them out
 
 A baseline is complete or absent: it is written under another name and renamed. It holds no
-predictions where its rows say themselves which test pictures were right, so it is small enough to
-be committed.
+predictions, for its rows say themselves which test pictures were right (`store.every`), so it is
+small enough to be committed.
 """
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,6 @@ from bench.costs import CostResult
 from bench.errors import BenchError, StoreError, UnknownNameError
 from bench.records import Record, TrialResult
 from bench.running import stacks, store
-from bench.running.store import Store
 from bench.tasks import Row
 
 FOLDER = store.BASELINES
@@ -95,7 +94,7 @@ def save(place: Path, name: str, folder: Path, stack: str, replace: bool = False
         replace: whether a baseline of this name may be overwritten.
 
     Raises:
-        BenchError: the name is no name, or taken.
+        BenchError: the name is no name, or taken; or several stacks have this id.
         StoreError: the results cannot be read, or the baseline not be written.
     """
     check_name(name)
@@ -193,11 +192,15 @@ def _copied(new: Path, name: str, folder: Path, stack: str) -> Baseline:
     counts = dict.fromkeys(store.KINDS, 0)
     once: set[str] = set()
     suites: set[str] = set()
-    with store.writing(new) as held, held.scratch() as scratch:
+    sources: dict[Path, Path] = {}
+    with store.writing(new) as held:
         for file, row in store.every(folder, []):
             if row.stack.id != stack:
                 continue
-            _keep(held, scratch, file, row)
+            if file.parent not in sources:
+                sources[file.parent] = _source(file, folder)
+                _check_one(folder, stack, sources)
+            held.append(_without_predictions(row), None)
             counts[file.name] += row.key not in once
             if not isinstance(row, CostResult):
                 once.add(row.key)
@@ -217,19 +220,24 @@ def _copied(new: Path, name: str, folder: Path, stack: str) -> Baseline:
     )
 
 
-def _keep(held: Store, scratch: Path, file: Path, row: Row) -> None:
-    """Append a row, and its predictions where nothing else says which pictures were right."""
-    if not isinstance(row, TrialResult) or row.predictions is None:
-        held.append(row, None)
-        return
-    source = file.parent / row.predictions
-    row = row.model_copy(update={"predictions": None})
-    if row.test_correct is not None or not source.is_file():
-        held.append(row, None)
-        return
-    copy = scratch / source.name
-    shutil.copyfile(source, copy)
-    held.append(row, copy)
+def _source(file: Path, folder: Path) -> Path:
+    """What to give as results, to have this file's and no other stack's."""
+    return stacks.holder(file) or folder.absolute()
+
+
+def _check_one(folder: Path, stack: str, sources: Mapping[Path, Path]) -> None:
+    found = sorted({str(source) for source in sources.values()})
+    if len(found) > 1:
+        raise BenchError(
+            f"{folder}: {len(found)} stacks are {stack}: expected the results of one: give "
+            f"{' or '.join(found)} instead"
+        )
+
+
+def _without_predictions(row: Row) -> Row:
+    if not isinstance(row, TrialResult):
+        return row
+    return row.model_copy(update={"predictions": None})
 
 
 def _suite(file: Path) -> str:

@@ -1,85 +1,49 @@
 """Isolated environments: one for each set of requirements, made once and used again.
 
-    <BENCH_CACHE_DIR>/stacks/<requirements>-<hash>/                a virtual environment
-    <BENCH_CACHE_DIR>/stacks/<requirements>-<hash>/manifest.json   written last: it is complete
+    <BENCH_CACHE_DIR>/stacks/<requirements>-<hash>/<attempt>/       a virtual environment
+    <BENCH_CACHE_DIR>/stacks/<requirements>-<hash>/manifest.json    written last: which is complete
 
-What Bench itself requires is installed at the versions that are installed here, as far as the stack
-allows it, so that only what the stack names differs. Bench is not installed there: workers import
-one copy of the package that runs, so that all stacks run the same code.
+What Bench itself requires, and what that requires, is installed at the versions that are installed
+here, as far as the stack allows it, so that only what the stack names differs, and what it forces.
+Bench is not installed there: workers import one copy of the package that runs, so that all stacks
+run the same code.
 """
 
-import hashlib
+import fcntl
 import os
-import platform
 import secrets
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from filelock import FileLock
-from packaging.requirements import Requirement
+from filelock import FileLock, Timeout
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
 
 import bench
 from bench.cache import folders
-from bench.errors import BenchError
 from bench.records import Record
-from bench.running import installers
+from bench.running import installers, likeness, recipes
 from bench.running.installers import Installer, InstallError
+from bench.running.likeness import Package
+from bench.running.recipes import Recipe
 from bench.running.stacks import StackRequest
 from bench.settings import Settings
 
-DISTRIBUTION = "keras-zoo-bench"
-EXTRAS = ("offline", "gpu")
-"""Of Bench: what is installed here of these is installed there, too."""
-FORMAT = 1
 FRAMEWORKS = frozenset({"tensorflow", "keras", "jax", "torch"})
 FIRM = FRAMEWORKS | {"numpy", "pillow", "h5py", "scikit-learn"}
 """Kept as they are here when not everything can be: they decide what is computed from what."""
 MAIN = (
-    *("tensorflow", "tf-nightly", "jax", "jaxlib", "torch", "keras", "keras-nightly", "numpy"),
-    *("h5py", "ml-dtypes", "pillow", "protobuf", "scikit-learn", "tensorflow-datasets"),
+    *("tensorflow", "tensorflow-cpu", "tf-nightly", "tf-nightly-cpu", "jax", "jaxlib", "torch"),
+    *("keras", "keras-nightly", "numpy", "h5py", "ml-dtypes", "pillow", "protobuf"),
+    *("scikit-learn", "tensorflow-datasets"),
 )
 """Packages whose versions are kept with the results of a stack."""
-
-
-class Recipe(Record):
-    """What an environment is made from.
-
-    Attributes:
-        python: version and implementation of the interpreter.
-        requirements: of the stack.
-        needed: of Bench, as it states them.
-        pins: versions of ``needed`` that are installed here, by name.
-        format: of the environment's folder.
-    """
-
-    python: str
-    requirements: tuple[str, ...]
-    needed: tuple[str, ...]
-    pins: dict[str, str]
-    format: int = FORMAT
-
-    @property
-    def folder(self) -> str:
-        """Name of the environment's folder."""
-        digest = hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
-        return f"{folders.slug(' '.join(self.requirements)) or 'stack'}-{digest}"
-
-    def wanted(self, kept: frozenset[str]) -> list[str]:
-        """What to give to an installer, if of the pins only these are kept."""
-        needed = [
-            f"{name}=={self.pins[name]}" if name in kept else text
-            for text in self.needed
-            for name in [canonicalize_name(Requirement(text).name)]
-        ]
-        return [*self.requirements, *needed]
 
 
 class Manifest(Record):
@@ -89,13 +53,15 @@ class Manifest(Record):
         label: the stack's requirements, for lists.
         created: when, in UTC.
         recipe: what it was made from.
+        attempt: name of the folder of the environment itself.
         packages: all that is installed, by name.
-        dropped: pins that did not hold: ``numpy 2.4.6 -> 2.0.2``.
+        dropped: what is of another version than here: ``numpy 2.4.6 -> 2.0.2``.
     """
 
     label: str
     created: str
     recipe: Recipe
+    attempt: str
     packages: dict[str, str]
     dropped: tuple[str, ...] = ()
 
@@ -109,12 +75,23 @@ class Ready:
         packages: installed versions, by name.
         dropped: see `Manifest`.
         reused: it was there before.
+        created: when it was made, in UTC; empty where nothing was made.
     """
 
     python: Path
     packages: Mapping[str, str]
     dropped: tuple[str, ...] = ()
     reused: bool = True
+    created: str = ""
+
+    @property
+    def age(self) -> str:
+        """How long ago it was made."""
+        seconds = (datetime.now(UTC) - datetime.fromisoformat(self.created)).total_seconds()
+        for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+            if (count := int(seconds // length)) > 0:
+                return f"{count} {unit}{'' if count == 1 else 's'} ago"
+        return "just now"
 
 
 @dataclass(frozen=True)
@@ -125,72 +102,6 @@ class NotMade:
 
 
 Made = Ready | NotMade
-
-
-# ------------------------------------------------------------------------------- what goes in it
-
-
-def recipe(request: StackRequest, backend: str) -> Recipe:
-    """What the environment of a stack is made from.
-
-    Args:
-        request: a stack with requirements.
-        backend: what it will compute with, whoever said so.
-
-    Raises:
-        BenchError: what Bench requires is not known, because it is not installed as a package.
-    """
-    needed = {name: text for name, text in _needed() if name not in request.packages}
-    if backend != "tensorflow" and _installed("tensorflow") is None:
-        needed.pop("tensorflow", None)  # it is not missing here either
-    if backend not in request.packages:
-        needed.setdefault(backend, backend)
-    pins = {name: pin for name in needed if (pin := _pin(name))}
-    return Recipe(
-        python=f"{platform.python_implementation()} {platform.python_version()}",
-        requirements=request.requirements,
-        needed=tuple(needed.values()),
-        pins=pins,
-    )
-
-
-def _needed() -> Iterator[tuple[str, str]]:
-    """Names and requirements of Bench, and of those extras that are installed here."""
-    try:
-        stated = metadata.requires(DISTRIBUTION) or []
-    except metadata.PackageNotFoundError as error:
-        raise BenchError(
-            f"what Bench requires is not known, because {DISTRIBUTION} is not installed here: "
-            "install it (pip install -e .), or give stacks that are current"
-        ) from error
-    for text in stated:
-        parsed = Requirement(text)
-        name, marker = canonicalize_name(parsed.name), parsed.marker
-        parsed.marker = None
-        always = marker is None or marker.evaluate({"extra": ""})
-        extra = marker is not None and any(marker.evaluate({"extra": e}) for e in EXTRAS)
-        if always or (extra and _installed(name)):
-            yield name, str(parsed)
-
-
-def _installed(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _pin(name: str) -> str | None:
-    """The version installed here; None where there is none."""
-    return _public(_installed(name) or "")
-
-
-def _public(version: str) -> str | None:
-    """A version without what only its builder knows (``+cpu``); None for what is none."""
-    try:
-        return Version(version).public
-    except InvalidVersion:
-        return None
 
 
 # ------------------------------------------------------------------------------------ making it
@@ -208,9 +119,12 @@ def found(recipe: Recipe, settings: Settings) -> Ready | None:
         manifest = folders.opened(folder, _manifest)
     except folders.DamagedEntryError:
         return None
-    if manifest is None or manifest.recipe != recipe or not installers.python(folder).exists():
+    if manifest is None or manifest.recipe != recipe:
         return None
-    return Ready(installers.python(folder), manifest.packages, manifest.dropped)
+    python = installers.python(folder / manifest.attempt)
+    if not python.exists():
+        return None
+    return Ready(python, manifest.packages, manifest.dropped, created=manifest.created)
 
 
 def _manifest(folder: Path) -> Manifest:
@@ -221,7 +135,9 @@ def made(
     recipe: Recipe,
     settings: Settings,
     tell: Callable[[str], None],
+    using: ExitStack,
     installer: Installer | None = None,
+    refresh: bool = False,
 ) -> Made:
     """The environment, made if need be. Whatever goes wrong is its reason.
 
@@ -229,42 +145,75 @@ def made(
         recipe: what to make it from.
         settings: say where the cache lies.
         tell: told what happens.
+        using: until it is closed, nobody removes the environment or makes it anew.
         installer: what to use; None for the best one that is here.
+        refresh: make it anew in any case.
     """
     folder = place(recipe, settings)
+    built: Ready | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folders.lock(folder)):
-            return found(recipe, settings) or _build(
-                folder, recipe, tell, installer or installers.best()
-            )
+        while True:
+            with ExitStack() as use:
+                use.enter_context(_shared(folders.lock(folder)))
+                ready = None if refresh else found(recipe, settings)
+                if ready is not None:
+                    using.enter_context(use.pop_all())
+                    return built if built and built.python == ready.python else ready
+            with FileLock(folders.lock(folder), timeout=0 if refresh else -1):
+                if refresh or found(recipe, settings) is None:
+                    built = _build(folder, recipe, tell, installer or installers.best())
+            refresh = False
     except InstallError as error:
         return NotMade(str(error))
+    except Timeout:
+        return NotMade("another run uses the environment: wait for it, or leave out --refresh")
     except OSError as error:
         return NotMade(f"the environment could not be written: {error}")
+
+
+@contextmanager
+def _shared(path: Path) -> Iterator[None]:
+    """Hold a lock that others may hold in this way, too, but nobody as a `FileLock`."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            # Who held it as a `FileLock` may have removed the file; another has its name then.
+            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+                yield
+                return
+        finally:
+            os.close(descriptor)
 
 
 def _build(
     folder: Path, recipe: Recipe, tell: Callable[[str], None], installer: Installer
 ) -> Ready:
-    """Make it in its place, where the interpreter's links need it; half of one is none."""
+    """Make it in its place, where the interpreter's links need it; half of one is none.
+
+    Each attempt has a folder of its own: the installer of a killed one may still be writing.
+    """
     _remove(folder)
+    own = folder / secrets.token_hex(4)
     try:
         tell("making an environment")
-        installer.make(folder)
-        _install(folder, recipe, tell, installer)
-        packages = _packages(folder)
-        dropped = tuple(
-            f"{name} {pin} -> {packages[name]}"
-            for name, pin in recipe.pins.items()
-            if name in packages and _public(packages[name]) != pin
-        )
+        folder.mkdir(exist_ok=True)
+        installer.make(own)
+        _install(own, recipe, tell, installer)
+        _make_alike(own, recipe, tell, installer)
+        packages = {name: package.version for name, package in _packages(own).items()}
         manifest = Manifest(
             label=" ".join(recipe.requirements),
             created=folders.now(),
             recipe=recipe,
+            attempt=own.name,
             packages=packages,
-            dropped=dropped,
+            dropped=tuple(
+                f"{name} {pin} -> {packages[name]}"
+                for name, pin in (recipe.pins | recipe.indirect).items()
+                if name in packages and recipes.public(packages[name]) != pin
+            ),
         )
         new = folder / f".{folders.MANIFEST}"
         new.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
@@ -272,7 +221,8 @@ def _build(
     except BaseException:
         _remove(folder)
         raise
-    return Ready(installers.python(folder), packages, dropped, reused=False)
+    python = installers.python(own)
+    return Ready(python, packages, manifest.dropped, reused=False, created=manifest.created)
 
 
 def _remove(folder: Path) -> None:
@@ -305,11 +255,30 @@ def _install(
     raise AssertionError("the last level has returned or raised")
 
 
-def _packages(folder: Path) -> dict[str, str]:
-    """Versions of all that is installed in an environment."""
+def _make_alike(
+    folder: Path, recipe: Recipe, tell: Callable[[str], None], installer: Installer
+) -> None:
+    """Put back what an installer chose otherwise than here, but need not have."""
+    wanted = {
+        name: Package(pin, tuple(metadata.requires(name) or ()))
+        for name, pin in (recipe.pins | recipe.indirect).items()
+    }
+    alike = likeness.fitting(_packages(folder), wanted)
+    if not alike:
+        return
+    tell(f"as they are here: {', '.join(f'{n} {version}' for n, version in alike.items())}")
+    try:
+        installer.replace(folder, [f"{name}=={version}" for name, version in alike.items()])
+    except InstallError as error:
+        tell(f"they stay as they were chosen ({error})")
+
+
+def _packages(folder: Path) -> dict[str, Package]:
+    """All that is installed in an environment, by name."""
     sites = [str(site) for site in folder.glob("lib/python*/site-packages")]
-    installed = metadata.distributions(path=sites)
-    return dict(sorted((canonicalize_name(d.metadata["Name"]), d.version) for d in installed))
+    every = metadata.distributions(path=sites)
+    found = {canonicalize_name(d.name): Package(d.version, tuple(d.requires or ())) for d in every}
+    return dict(sorted(found.items()))
 
 
 # ------------------------------------------------------------------------------ running in them
@@ -317,7 +286,7 @@ def _packages(folder: Path) -> dict[str, str]:
 
 def here() -> Ready:
     """What is installed where this process runs."""
-    versions = {name: version for name in MAIN if (version := _installed(name))}
+    versions = {name: version for name in MAIN if (version := recipes.installed(name))}
     return Ready(Path(sys.executable), versions)
 
 
@@ -350,6 +319,8 @@ def environ(request: StackRequest, code: Path) -> dict[str, str]:
     ours = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1", "PYTHONNOUSERSITE": "1"}
     if request.is_current:
         del ours["PYTHONNOUSERSITE"]
+    else:
+        ours["PYTHONHOME"] = ""  # which counts as none: its own interpreter knows where it lives
     return ours | request.environ
 
 

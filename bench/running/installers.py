@@ -53,6 +53,13 @@ class Installer(Protocol):
             InstallError: it cannot; nothing has been installed.
         """
 
+    def replace(self, folder: Path, requirements: Sequence[str]) -> None:
+        """Install just these, and nothing that they require.
+
+        Raises:
+            InstallError: it cannot.
+        """
+
 
 class Uv:
     """``uv``."""
@@ -63,7 +70,14 @@ class Uv:
 
     def install(self, folder: Path, requirements: Sequence[str]) -> None:
         """See `Installer`."""
-        _run(["uv", "pip", "install", "--python", str(python(folder)), *requirements])
+        self._install(folder, requirements)
+
+    def replace(self, folder: Path, requirements: Sequence[str]) -> None:
+        """See `Installer`."""
+        self._install(folder, ["--no-deps", *requirements])
+
+    def _install(self, folder: Path, words: Sequence[str]) -> None:
+        _run(["uv", "pip", "install", "--python", str(python(folder)), *words])
 
 
 class Pip:
@@ -75,7 +89,14 @@ class Pip:
 
     def install(self, folder: Path, requirements: Sequence[str]) -> None:
         """See `Installer`."""
-        _run([str(python(folder)), "-m", "pip", "install", "--no-input", *requirements])
+        self._install(folder, requirements)
+
+    def replace(self, folder: Path, requirements: Sequence[str]) -> None:
+        """See `Installer`."""
+        self._install(folder, ["--no-deps", *requirements])
+
+    def _install(self, folder: Path, words: Sequence[str]) -> None:
+        _run([str(python(folder)), "-m", "pip", "install", "--no-input", *words])
 
 
 def best() -> Installer:

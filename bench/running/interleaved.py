@@ -4,10 +4,9 @@ Whatever drifts on a machine over hours (its load, its heat, its pictures' downl
 all stacks alike. What is timed takes turns more finely (`bench.running.lockstep`).
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
-from bench.records import Progress, Stack
 from bench.running import runner
 from bench.running.lockstep import Listener, Side
 from bench.running.runner import Stands, Summary, any_row
@@ -37,45 +36,31 @@ def run(
     Raises:
         StoreError: a row could not be read or written.
     """
-    rules = {side.name: stands(side) for side in sides}
-    settled = sum(_settled(tasks, side, rules[side.name]) for side in sides)
-    listener.begins(sides, len(tasks) * len(sides), settled)
-    parts: dict[str, list[Summary]] = {side.name: [] for side in sides}
+    kept = {side.name: _kept(tasks, side, stands(side)) for side in sides}
+    listener.begins(sides, len(tasks) * len(sides), sum(map(len, kept.values())))
+    measured: dict[str, list[Row]] = {side.name: [] for side in sides}
     for number, group in enumerate(runner.groups(tasks)):
         for side in sides if number % 2 == 0 else sides[::-1]:
-            telling = _Telling(side, listener)
-            done = runner.run(group, side.store, side.engine, telling, rules[side.name])
-            parts[side.name].append(done)
+            for spec in group:
+                if spec.key not in kept[side.name]:
+                    measured[side.name].append(_done(spec, side, listener))
             side.engine.close()
     return {
-        name: Summary(
-            tuple(row for part in own for row in part.measured),
-            tuple(row for part in own for row in part.settled),
-        )
-        for name, own in parts.items()
+        side.name: Summary(tuple(measured[side.name]), tuple(kept[side.name].values()))
+        for side in sides
     }
 
 
-def _settled(tasks: Sequence[Spec], side: Side, stands: Stands) -> int:
+def _kept(tasks: Sequence[Spec], side: Side, stands: Stands) -> Mapping[str, Row]:
+    """Rows that a side holds already, by key, in the order of the tasks."""
     known = side.store.settled(side.engine.stack)
-    return sum(task.key in known and stands(known[task.key]) for task in tasks)
+    return {t.key: known[t.key] for t in tasks if t.key in known and stands(known[t.key])}
 
 
-@dataclass(frozen=True)
-class _Telling:
-    """A listener to one side, who passes on what it hears."""
-
-    side: Side
-    listener: Listener
-
-    def begins(self, stack: Stack, trials: int, settled: int) -> None:
-        """The whole has begun before."""
-
-    def trial_begins(self, spec: Spec) -> None:
-        self.listener.trial_begins(self.side, spec)
-
-    def progress(self, spec: Spec, progress: Progress) -> None:
-        self.listener.progress(self.side, spec, progress)
-
-    def trial_ends(self, result: Row) -> None:
-        self.listener.trial_ends(self.side, result)
+def _done(spec: Spec, side: Side, listener: Listener) -> Row:
+    """Do one task, and keep its row."""
+    listener.trial_begins(side, spec)
+    finished = side.engine.execute(spec, partial(listener.progress, side, spec))
+    row = side.store.append(finished.result, finished.predictions)
+    listener.trial_ends(side, row)
+    return row

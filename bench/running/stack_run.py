@@ -8,6 +8,7 @@ others go on. Weights and decoded pictures are shared, other intermediate work i
 """
 
 import platform
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -25,21 +26,24 @@ from bench.running import (
     isolation,
     lockstep,
     numerics_cases,
+    recipes,
     stacks,
     store,
 )
 from bench.running.lockstep import Listener, Side
 from bench.running.messages import Setup
-from bench.running.runner import Stands, Summary
+from bench.running.recipes import Recipe
+from bench.running.runner import Stands
 from bench.running.stacks import StackNote, StackRequest
 from bench.running.store import Store
 from bench.settings import Settings
 from bench.suite import Suite
-from bench.tasks import Row, Spec
+from bench.tasks import Spec
 
 Tell = Callable[[str], None]
 Listening = Callable[[str], AbstractContextManager[Listener]]
 """A listener to tasks, given what one is called."""
+SHORTEST_SECRET = 4
 
 
 @dataclass(frozen=True)
@@ -54,21 +58,28 @@ class Job:
         rounds: times to measure each cost.
         seconds: to time each kind of step.
         trials, costs: whether to do these.
+        refresh: make environments anew whose requirements may mean other versions by now.
     """
 
     suite: Suite
     requests: tuple[StackRequest, ...]
     settings: Settings
     folder: Path
-    rounds: int = 5
+    rounds: int = 6
     seconds: float = 3.0
     trials: bool = True
     costs: bool = True
+    refresh: bool = False
 
     @property
     def names(self) -> dict[str, str]:
-        """What to write in place of this machine's folders."""
-        return self.settings.names(self.suite.folder)
+        """What to write in place of this machine's folders, and of secrets; longest first."""
+        named = {sys.prefix: "<python>", sys.base_prefix: "<python>"}
+        named |= self.settings.names(self.suite.folder)
+        # A shorter value may be part of a word, and tells little.
+        found = (value for request in self.requests for value in request.secrets)
+        named |= {value: stacks.HIDDEN for value in found if len(value) >= SHORTEST_SECRET}
+        return {text: named[text] for text in sorted(named, key=len, reverse=True)}
 
     @property
     def numerics(self) -> tuple[Spec, ...]:
@@ -87,7 +98,7 @@ class Outcome:
 
     Attributes:
         stacks: of the requests that could run, by name, in their order.
-        complete: every stack could run, every task has a result, and every guard held.
+        complete: every stack could run. What its tasks came to is for the comparison to say.
     """
 
     stacks: Mapping[str, Stack]
@@ -140,47 +151,43 @@ def run(job: Job, tell: Tell, listening: Listening) -> Outcome:
             _check_same(job, request)
         parties = list(_parties(job, wanted, held, opened, tell))
         timing = _started(parties, job, tell, opened, _timing(job))
-        found: list[Summary] = []
         if timing and job.numerics:
             with listening("fingerprint") as listener:
-                found += interleaved.run(job.numerics, timing, listener, _same_packages).values()
+                interleaved.run(job.numerics, timing, listener, _same_packages)
         _close(timing)
         able = [party for party in parties if party.request.name in {s.name for s in timing}]
         sides = _started(able, job, tell, opened, {}) if job.trials else timing
         if sides and job.trials:
             with listening("trial") as listener:
-                found += interleaved.run(job.suite.trials, sides, listener).values()
+                interleaved.run(job.suite.trials, sides, listener)
         _close(sides)
         if timing and job.costs:
             with listening("measurement") as listener:
-                found += _costs(timing, job, listener).values()
-        stacks = {side.name: side.engine.stack for side in sides}
-    return Outcome(stacks, len(sides) == len(job.requests) and all(map(_is_whole, found)))
-
-
-def _is_whole(summary: Summary) -> bool:
-    rows: Sequence[Row] = (*summary.measured, *summary.settled)
-    return summary.all_ok and not any(getattr(row, "failed_guards", ()) for row in rows)
+                _costs(timing, job, listener)
+        found = {side.name: side.engine.stack for side in sides}
+    return Outcome(found, len(sides) == len(job.requests))
 
 
 def _writing(job: Job, name: str) -> AbstractContextManager[Store]:
     return store.writing(job.folder / name, job.names)
 
 
-def _recipe(request: StackRequest, suite: Suite) -> environments.Recipe | None:
+def _recipe(request: StackRequest, suite: Suite) -> Recipe | None:
     backend = backend_of(request, suite)
-    return None if request.is_current else environments.recipe(request, backend)
+    return None if request.is_current else recipes.recipe(request, backend)
 
 
 def _check_same(job: Job, request: StackRequest) -> None:
     """Rows of two different stacks under one name would be taken for one stack's."""
-    before = stacks.read(job.folder / request.name)
-    if before is None:
+    folder = job.folder / request.name
+    before = stacks.read(folder)
+    if before is None or not any(any(folder.glob(f"*/{name}")) for name in store.KINDS):
         return
     known, now = before.request, _masked(request, job.names)
-    if any(getattr(known, f) != getattr(now, f) for f in ("requirements", "backend", "environ")):
+    same = sorted(known.requirements) == sorted(now.requirements)
+    if not same or (known.backend, known.environ) != (now.backend, now.environ):
         raise BenchError(
-            f"--stack {request.written!r}: {job.folder / request.name} holds results of "
+            f"--stack {now.written!r}: {folder} holds results of "
             f"{known.written!r}: expected another name in front, or another --results"
         )
 
@@ -190,18 +197,23 @@ def _check_same(job: Job, request: StackRequest) -> None:
 
 def _parties(
     job: Job,
-    wanted: Mapping[str, environments.Recipe | None],
+    wanted: Mapping[str, Recipe | None],
     held: Mapping[str, Store],
     opened: ExitStack,
     tell: Tell,
 ) -> Iterator[_Party]:
     """The stacks that have an environment; of the others, the reason is kept."""
     code: Path | None = None
+    fresh: set[str] = set()
     for request in job.requests:
         own, recipe = held[request.name], wanted[request.name]
         for note in own.notes:
             tell(note)
-        made = _made(request, recipe, job.settings, tell)
+        refresh = (
+            job.refresh and request.floating and (recipe is None or recipe.folder not in fresh)
+        )
+        made = _made(request, recipe, job.settings, tell, opened, refresh)
+        fresh |= {recipe.folder} if recipe else set()
         if isinstance(made, environments.NotMade):
             _keep(job, request, tell, "not installable", made.reason)
             continue
@@ -219,23 +231,27 @@ def _parties(
 
 def _made(
     request: StackRequest,
-    recipe: environments.Recipe | None,
+    recipe: Recipe | None,
     settings: Settings,
     tell: Tell,
+    opened: ExitStack,
+    refresh: bool,
 ) -> environments.Made:
     if recipe is None:
         return environments.here()
-    made = environments.made(recipe, settings, lambda text: tell(f"{request.name}: {text}"))
+
+    def say(text: str) -> None:
+        tell(f"{request.name}: {text}")
+
+    made = environments.made(recipe, settings, say, opened, refresh=refresh)
     if isinstance(made, environments.Ready):
         packages = environments.main_packages(made)
         versions = ", ".join(f"{name} {version}" for name, version in packages.items())
-        tell(
-            f"{request.name}: environment {'there already' if made.reused else 'made'}: {versions}"
-        )
+        what = f"there already, made {made.age}" if made.reused else "made"
+        newer = "; --refresh looks for newer versions" if made.reused and request.floating else ""
+        say(f"environment {what}{newer}: {versions}")
         for dropped in made.dropped:
-            tell(
-                f"{request.name}: not as it is here, because the stack does not allow it: {dropped}"
-            )
+            say(f"not as it is here, because the stack does not allow it: {dropped}")
     return made
 
 
@@ -272,7 +288,7 @@ def _masked(request: StackRequest, names: Mapping[str, str]) -> StackRequest:
     return request.model_copy(
         update={
             "requirements": tuple(stacks.masked(r, names) for r in request.requirements),
-            "environ": {k: stacks.masked(v, names) for k, v in request.environ.items()},
+            "environ": {k: stacks.masked(v, names) for k, v in request.shown.items()},
             "written": stacks.masked(request.written, names),
         }
     )
@@ -300,7 +316,7 @@ def _started(
     changes: Mapping[str, object],
 ) -> list[Side]:
     """Engines of those stacks whose worker starts; of the others, the reason is kept."""
-    sides = []
+    sides: list[Side] = []
     minutes = job.suite.trial_minutes or (cases.MINUTES if changes else None)
     for party in parties:
         name, setup = party.request.name, party.setup.model_copy(update=changes)
@@ -310,6 +326,8 @@ def _started(
             _keep(job, party.request, tell, "not importable", str(error), party.ready)
             continue
         opened.callback(engine.close)
+        if sides:
+            engine.close()  # idle, it would hold memory while others work; a new one starts then
         sides.append(Side(name, party.store, engine))
         _keep(job, party.request, tell, "ok", ready=party.ready, stack=engine.stack)
     return sides
@@ -326,8 +344,8 @@ def _same_packages(side: Side) -> Stands:
     return lambda row: numerics_cases.stands(row, packages)
 
 
-def _costs(sides: Sequence[Side], job: Job, listener: Listener) -> Mapping[str, Summary]:
-    return lockstep.measure(
+def _costs(sides: Sequence[Side], job: Job, listener: Listener) -> None:
+    lockstep.measure(
         job.cases,
         sides,
         job.rounds,

@@ -22,6 +22,7 @@ from packaging.utils import canonicalize_name
 
 from bench.errors import BenchError, StoreError, suggestion
 from bench.records import Record, Stack
+from bench.running import store
 from bench.running.backends import BACKENDS, VARIABLE
 from bench.suite_file import Backend
 
@@ -49,6 +50,8 @@ _OPERATORS = {
     "~=": "about-",
 }
 _LONGEST = 60
+_SECRET = re.compile(r"TOKEN|KEY|SECRET|PASSWORD")
+HIDDEN = "***"
 
 
 Status = Literal["ok", "not installable", "not importable"]
@@ -62,7 +65,7 @@ class StackRequest(Record):
         requirements: what to install, as pip takes it; none for what is installed here.
         backend: what Keras computes with; None for what the suite or the environment says.
         environ: variables that its workers are started with.
-        written: as the user wrote it.
+        written: as the user wrote it, without values that are secrets by their names.
     """
 
     name: str
@@ -81,6 +84,21 @@ class StackRequest(Record):
         """Names of the distributions that it asks for, and of those that they stand for."""
         named = {canonicalize_name(Requirement(r).name) for r in self.requirements}
         return frozenset(named).union(*(PROVIDERS.get(name, ()) for name in named))
+
+    @property
+    def floating(self) -> bool:
+        """Whether what it names may be another version tomorrow."""
+        return not all(_is_exact(Requirement(r)) for r in self.requirements)
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """Its variables as they may be printed and kept."""
+        return {k: HIDDEN if _SECRET.search(k) else v for k, v in self.environ.items()}
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Values that must not be printed or kept."""
+        return frozenset(v for k, v in self.environ.items() if _SECRET.search(k) and v)
 
 
 class StackNote(Record):
@@ -116,6 +134,22 @@ def masked(text: str, names: Mapping[str, str]) -> str:
     for path, name in names.items():
         text = text.replace(path, name)
     return text
+
+
+def check_name(name: str, what: str) -> None:
+    """Raise `BenchError` for a folder whose rows the store would take for copies."""
+    if name.lower() == store.BASELINES:
+        raise BenchError(f"{what}: expected a name other than {name!r}: baselines are kept there")
+
+
+def holder(file: Path) -> Path | None:
+    """The folder of the stack, as `bench stacks` names it, that a file of rows belongs to.
+
+    Args:
+        file: ``.../<stack name>/<stack id>/trials.jsonl``, or without a stack's name; None then.
+    """
+    folder = file.absolute().parent.parent
+    return folder if (folder / FILE).is_file() else None
 
 
 def write(folder: Path, note: StackNote) -> None:
@@ -227,12 +261,34 @@ def _parsed(text: str) -> StackRequest:
         backend = backend or _implied(requirements)
         if backend in ("jax", "torch"):
             requirements.setdefault(backend, backend)
+    name = label or _default_name(words)
+    check_name(name, f"--stack {text!r}")
     return StackRequest(
-        name=label or _default_name(words),
+        name=name,
         requirements=tuple(requirements.values()),
         backend=backend,
         environ=environ,
-        written=text.strip(),
+        written=_hidden(text, label, words),
+    )
+
+
+def _hidden(text: str, label: str, words: Sequence[str]) -> str:
+    """A stack as written, but for values that are secrets by their names."""
+    if not any(map(_is_secret, words)):
+        return text.strip()
+    shown = [f"{w.partition('=')[0]}={HIDDEN}" if _is_secret(w) else shlex.quote(w) for w in words]
+    return " ".join([f"{label}:", *shown] if label else shown)
+
+
+def _is_secret(word: str) -> bool:
+    assigned = _ASSIGNED.fullmatch(word)
+    return bool(assigned and _SECRET.search(assigned[1]))
+
+
+def _is_exact(requirement: Requirement) -> bool:
+    return any(
+        s.operator == "===" or (s.operator == "==" and not s.version.endswith(".*"))
+        for s in requirement.specifier
     )
 
 
@@ -314,7 +370,8 @@ def _part(word: str) -> Iterator[str]:
     assigned = _ASSIGNED.fullmatch(word)
     if assigned:
         own = assigned[1] in ("backend", VARIABLE)
-        word = assigned[2] if own else f"{assigned[1]}-{assigned[2]}"
+        value = "" if _is_secret(word) else assigned[2]
+        word = value if own else f"{assigned[1]}-{value}"
     else:
         word = word.replace(".*", "")
         for operator, name in _OPERATORS.items():

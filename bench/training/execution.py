@@ -2,18 +2,20 @@
 
 import os
 import platform
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, Literal
 
 import keras
 import psutil
+from packaging.utils import canonicalize_name
 
 from bench import __version__
 from bench.records import Environment, Execution, Stack
 
 _PACKAGES = (
-    *("tensorflow", "jax", "jaxlib", "torch", "keras", "numpy", "h5py"),
+    *("tensorflow", "tensorflow-cpu", "tf-nightly", "tf-nightly-cpu", "jax", "jaxlib", "torch"),
+    *("keras", "keras-nightly", "numpy", "h5py", "protobuf", "ml-dtypes"),
     *("tensorflow-datasets", "pillow"),
 )
 
@@ -54,11 +56,19 @@ def detect(execution: Execution) -> Stack:
         precision_used = precision
     return Stack(
         backend=backend,
-        backend_version=metadata.version(backend),
-        keras_version=metadata.version("keras"),
+        backend_version=_version(backend),
+        keras_version=_version("keras"),
         device=device,
         precision=precision_used,
     )
+
+
+def _version(module: str) -> str:
+    """Of a framework; what a distribution of another name (tf-nightly) brought says it itself."""
+    try:
+        return metadata.version(module)
+    except metadata.PackageNotFoundError:
+        return str(import_module(module).__version__)
 
 
 def jit() -> bool:
@@ -74,7 +84,9 @@ def mode() -> Literal["graph", "xla", "eager"]:
 
 def environment() -> Environment:
     """The machine and the packages of this process."""
-    installed = {d.metadata["Name"].lower(): d.version for d in metadata.distributions()}
+    installed: dict[str, str] = {
+        canonicalize_name(d.name): d.version for d in metadata.distributions()
+    }
     return Environment(
         bench_version=__version__,
         python_version=platform.python_version(),
