@@ -79,9 +79,10 @@ class Sides(Record):
 
 
 class Report(Record):
-    """Everything."""
+    """Everything. ``drawn``: what each comparison of the same stack was made of."""
 
     command: str
+    drawn: str
     stack: Stack
     machine: str
     alarms: Alarms
@@ -115,7 +116,7 @@ def document(found: Report, form: str = "simple") -> str:
     return "\n\n".join(
         [
             f"The same stack twice: {alarms.alarmed} of {alarms.comparisons} comparisons raised a "
-            f"false alarm ({alarms.alarmed / alarms.comparisons:.1%}).",
+            f"false alarm ({alarms.alarmed / alarms.comparisons:.1%}), each of {found.drawn}.",
             _alarm_table(alarms, form),
             f"B over A as they ran, throughput of all workloads: {_ratio(found.sides.throughput)} "
             f"({_ratio(found.sides.low)} to {_ratio(found.sides.high)}): neither side is favoured "

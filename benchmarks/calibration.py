@@ -9,14 +9,14 @@ Both kinds of rows go to results/reference/calibration; a command that was stopp
 
 **A against A.** Nothing differs, so every ``worse`` is a false alarm. Training is deterministic:
 equal seeds give equal answers, and nothing would be tested by them. So A and B are five seeds each,
-drawn from 20 without any in both, and each is a training of its own. Of costs, 10 rounds were
-measured with the same stack on both sides; a comparison takes 6 of them, and in each it is drawn
+drawn from 20 without any in both, and each is a training of its own. Of costs, 8 rounds were
+measured with the same stack on both sides; a comparison takes 5 of them, and in each it is drawn
 which process is A's. Everything is then compared as `bench compare` does, trials and costs at once,
 with its default rules. Comparisons that share seeds and rounds are not independent of each other:
 their share of false alarms is right on average, but no more certain than the rows behind it.
 
 **Mistakes.** `benchmarks.faults` makes them in a worker; five seeds are held against the same five
-of the reference, six rounds against what ran in turns with them. A slower step is also made out of
+of the reference, five rounds against what ran in turns with them. A slower step is also made out of
 honest rounds, by any factor.
 """
 
@@ -53,7 +53,7 @@ SUITE = Path("suites/regression.toml")
 FOLDER = Path("results/reference/calibration")
 OUTPUT = Path("results/reference/calibration.json")
 SEEDS, SIDE_SEEDS = 20, 5
-ROUNDS, SIDE_ROUNDS, SECONDS = 10, 6, 2.0
+ROUNDS, SIDE_ROUNDS, SECONDS = 8, 5, 2.0
 COMPARISONS = 200
 SLOWER = (0.02, 0.05, 0.1, 0.15, 0.2)
 HONEST, SLOWED = "same", "sleep"
@@ -133,6 +133,7 @@ def report(folder: Path) -> Report:
     machine = f"{environment.processor}, {environment.cores} cores" if environment else ""
     return Report(
         command="python -m benchmarks.calibration report",
+        drawn=f"{SIDE_SEEDS} of {SEEDS} seeds and {SIDE_ROUNDS} of {ROUNDS} rounds on each side",
         stack=honest.stack,
         machine=machine,
         alarms=_alarms(compared),

@@ -467,7 +467,7 @@ class TestCommand:
         assert bench("compare", folder).code == 0
         picked = bench("compare", folder, "--before", "2.22", "--after", "2.21")
         assert picked.code == 0
-        assert "both name" in refused(
+        assert "name the same stack" in refused(
             bench("compare", folder, "--before", "2.21", "--after", "2.21")
         )
 

@@ -11,6 +11,8 @@ from bench.cli.console import err
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bench.analysis.results import Results
 
 
@@ -54,15 +56,16 @@ def compare(
     everything: EverythingOption = False,
 ) -> None:
     """Say what changed between two stacks, with verdicts; exit with 1 if anything is worse."""
-    first, second = _sides(a, b, before, after)
-    names = (str(a), str(b)) if b else (first.stack.id, second.stack.id)
+    (name, first), (other, second) = _sides(a, b, before, after)
+    names = (str(a), str(b)) if b else (name, other)
     raise typer.Exit(report(first, second, names, margins, strict, form, output, everything))
 
 
-def _sides(
-    a: Path, b: Path | None, before: str | None, after: str | None
-) -> tuple["Results", "Results"]:
-    """What to compare: one stack of each folder, or the two of a single one."""
+Named = tuple[str, "Results"]
+
+
+def _sides(a: Path, b: Path | None, before: str | None, after: str | None) -> tuple[Named, Named]:
+    """What to compare: one stack of each folder, or the two of a single one; each with its name."""
     from bench.analysis import results
 
     here = results.read(a)
@@ -72,14 +75,21 @@ def _sides(
                 f"{a}: {len(here)} stacks: expected two, or a second folder, or --before and "
                 f"--after with parts of their names: {', '.join(here)}"
             )
-        first, second = here.values()
+        first, second = here.items()
         return first, second
     there = here if b is None else results.read(b)
-    first = results.chosen(here, a, before, "--before")
-    second = results.chosen(there, b or a, after, "--after")
-    if first is second:
-        raise BenchError(f"{a}: --before and --after both name {first.stack.id}")
+    found = (
+        (here, results.chosen(here, a, before, "--before")),
+        (there, results.chosen(there, b or a, after, "--after")),
+    )
+    if found[0][1] is found[1][1]:
+        raise BenchError(f"{a}: --before and --after name the same stack, {found[0][1].stack.id}")
+    first, second = ((_name(side, held), side) for held, side in found)
     return first, second
+
+
+def _name(side: "Results", held: "Mapping[str, Results]") -> str:
+    return next(name for name, results in held.items() if results is side)
 
 
 def report(
