@@ -22,7 +22,7 @@ honest rounds, by any factor.
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -37,15 +37,16 @@ from bench.analysis.judging import Draft
 from bench.analysis.margins import QUANTITIES, Rules
 from bench.analysis.results import Results
 from bench.costs import CostResult, Rate
-from bench.records import Execution
+from bench.records import Execution, Progress
 from bench.reporting.live import LiveReport
 from bench.reporting.live_sides import SidesReport
 from bench.running import cases, isolation, lockstep, runner, store
 from bench.running.isolation import LocalEngine
 from bench.running.lockstep import Side
-from bench.running.messages import Setup
+from bench.running.messages import Finished, Setup
 from bench.settings import Settings
 from bench.suite import Suite, load
+from bench.tasks import Spec
 from benchmarks.calibrated import Alarms, Caught, Power, Report, Sides, document, read, size
 from benchmarks.faults import FAULTS, command
 
@@ -78,12 +79,24 @@ def measure_trials(folder: Path) -> None:
             _train(whole, folder / name, command(name))
 
 
+class _Brief(LocalEngine):
+    """Keeps no predictions: rows say themselves which pictures were right."""
+
+    def execute(
+        self,
+        spec: Spec,
+        report: Callable[[Progress], None],
+        turn: Callable[[], int] | None = None,
+    ) -> Finished:
+        return super().execute(spec, report, turn).model_copy(update={"predictions": None})
+
+
 def _train(suite: Suite, folder: Path, worker: tuple[str, ...]) -> None:
     settings = Settings.from_environment()
     console = Console(highlight=False)
     with store.writing(folder, settings.names(suite.folder)) as held, held.scratch() as scratch:
         setup = Setup.of(suite, settings, scratch)
-        engine = LocalEngine(setup, None, worker)
+        engine = _Brief(setup, None, worker)
         try:
             with LiveReport(console, folder.name) as live:
                 runner.run(suite.trials, held, engine, live)
