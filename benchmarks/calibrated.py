@@ -30,7 +30,8 @@ class Caught(Record):
 
     Attributes:
         name, text: of the mistake.
-        quantity, subject: where its effect was largest against what could be seen.
+        quantity, subject: what it made worse, where it made anything worse; of that, or of all,
+            where its effect was largest against what could be seen.
         effect, low, high: a difference for accuracy, else a ratio.
         detectable: the smallest effect that the comparison could have seen there.
         verdict: of the whole comparison.

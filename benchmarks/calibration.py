@@ -258,9 +258,9 @@ def _slowed(folder: Path) -> Caught:
 
 
 def _caught(name: str, found: Comparison) -> Caught:
-    """Told by the finding whose effect is largest against what could be seen."""
+    """Told by what is worse, if anything is: the largest effect against what could be seen."""
     weighed = [f for f in found.findings if f.effect]
-    telling = max(weighed, key=_standing_out)
+    telling = max(weighed, key=lambda f: (f.verdict == "worse", _standing_out(f)))
     effect = telling.effect
     assert effect is not None
     return Caught(
