@@ -46,8 +46,8 @@ class Measure:
 
 
 MEASURES = (
-    Measure("throughput", True, 0.03, 0.05),
-    Measure("end_to_end", True, 0.05, 0.05),
+    Measure("throughput", True, 0.04, 0.05),
+    Measure("end_to_end", True, 0.07, 0.05),
     Measure("latency", False, 0.06, 0.05),
     Measure("memory", False, 0.01, 0.01),
 )

@@ -20,7 +20,7 @@ PROCESS_SPREAD = 0.07
 median speed, that is 7%: of two cases in ``results/reference/repeat.json``, measured on a virtual
 machine, whose neighbours come and go. A machine of one's own may do better."""
 
-ROUND_SPREAD = 0.03
+ROUND_SPREAD = 0.04
 """Between rounds, of the ratio of two processes measured in turns, where it cannot be seen."""
 
 ENOUGH = 3
