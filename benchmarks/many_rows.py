@@ -9,11 +9,7 @@ seeds, with answers of its own for each; in B one trial in twenty is five points
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +17,7 @@ import numpy as np
 from bench import answers
 from bench.records import Environment, Phase, PhaseResult, Record, TrialResult
 from bench.running import store
-from benchmarks import written
+from benchmarks import commands, written
 
 REAL = Path("results/reference/real_small")
 OUTPUT = Path("results/reference/many_rows.json")
@@ -100,19 +96,16 @@ def measure(rows: int) -> Report:
         for folder, version in zip(folders, ("2.20.0", "2.21.0"), strict=True):
             generate(folder, rows, version, worse=folder.name == "B")
         size = sum(f.stat().st_size for f in Path(root).rglob("*") if f.is_file())
-        command = [sys.executable, "-m", "bench", "compare", *map(str, folders)]
         said = Path(root) / "comparison.json"
-        began = time.perf_counter()
-        process = subprocess.Popen([*command, "--format", "json", "-o", str(said)])
-        _, _, used = os.wait4(process.pid, 0)  # of this child alone
-        seconds = time.perf_counter() - began
+        asked = ["compare", *map(str, folders), "--format", "json", "-o", str(said)]
+        ran = commands.bench(*asked)
         found = json.loads(said.read_text(encoding="utf-8"))
     return Report(
         command="python -m benchmarks.many_rows",
         rows=rows,
         bytes=size,
-        seconds=seconds,
-        peak_bytes=1024 * used.ru_maxrss,
+        seconds=ran.seconds,
+        peak_bytes=ran.peak_bytes,
         findings=len(found["findings"]),
         worse=sum(f["verdict"] == "worse" for f in found["findings"]),
         environment=environment(),
