@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,7 @@ class Group:
 
         return self.spread(of)
 
-    @property
+    @cached_property
     def correct(self) -> NDArray[np.bool_] | None:
         """(seeds, pictures), right or wrong; None where a finished row does not tell."""
         known = [answers.of_row(r.test_correct, r.dataset.test) for r in self.finished if r.dataset]

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from bench.cli import compare
 from bench.cli.compare import (
     EverythingOption,
     FormOption,
@@ -13,6 +12,7 @@ from bench.cli.compare import (
     OutputOption,
     ReportForm,
     StrictOption,
+    report,
 )
 from bench.cli.console import notes, out
 
@@ -104,6 +104,4 @@ def check(
     before = chosen(read(here), here, kept.stack, "--stack")
     after = chosen(read(results), results, stack, "--stack")
     names = (f"baseline {name}", str(results))
-    raise typer.Exit(
-        compare.report(before, after, names, margins, strict, form, output, everything)
-    )
+    raise typer.Exit(report(before, after, names, margins, strict, form, output, everything))

@@ -5,7 +5,6 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,15 +53,7 @@ def measure(spec: CostSpec, place: Workplace, report: Report) -> CostResult:
         report: told of its progress.
     """
     began = time.perf_counter()
-    row: dict[str, Any] = {
-        "key": spec.key,
-        "spec": spec,
-        "stack": place.stack,
-        "environment": place.environment,
-        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "protocol": COST_VERSION,
-        "timed_seconds": place.timed_seconds,
-    }
+    row = place.row_of(spec, COST_VERSION) | {"timed_seconds": place.timed_seconds}
     try:
         _measure(spec, place, report, row)
         row |= {"status": "ok"}

@@ -9,7 +9,6 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import keras
@@ -60,14 +59,7 @@ def measure(spec: NumericsSpec, place: Workplace, report: Report) -> NumericsRes
         report: told of its progress.
     """
     began = time.perf_counter()
-    row: dict[str, Any] = {
-        "key": spec.key,
-        "spec": spec,
-        "stack": place.stack,
-        "environment": place.environment,
-        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "protocol": NUMERICS_VERSION,
-    }
+    row = place.row_of(spec, NUMERICS_VERSION)
     try:
         _measure(spec, place, report, row)
         row |= {"status": "ok"}

@@ -31,6 +31,7 @@ from bench.records import (
     WeightsUsed,
 )
 from bench.settings import Settings
+from bench.tasks import Spec
 from bench.training import execution, modes, protocol, sharing, workbench
 from bench.training.batches import Pictures
 from bench.training.recording import Report
@@ -92,6 +93,22 @@ class Workplace:
     prepared: Prepared | None = None
     opened: tuple[tuple[Dataset, int], images.Images] | None = None
 
+    def row_of(self, spec: Spec, protocol: int) -> dict[str, Any]:
+        """What the row of any task here begins with.
+
+        Args:
+            spec: the task.
+            protocol: version of what its spec measures.
+        """
+        return {
+            "key": spec.key,
+            "spec": spec,
+            "stack": self.stack,
+            "environment": self.environment,
+            "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "protocol": protocol,
+        }
+
     @cached_property
     def work(self) -> Settings:
         """Settings for work of our own: with a passing cache where the machine's is read-only."""
@@ -118,15 +135,7 @@ def run_trial(
         The row for the store, and the predictions on test where it got that far.
     """
     began = time.perf_counter()
-    row: dict[str, Any] = {
-        "key": spec.key,
-        "spec": spec,
-        "stack": place.stack,
-        "environment": place.environment,
-        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "execution_mode": execution.mode(),
-        "protocol": PROTOCOL_VERSION,
-    }
+    row = place.row_of(spec, PROTOCOL_VERSION) | {"execution_mode": execution.mode()}
     predictions = None
     try:
         predictions = _measure(spec, place, report, row)
