@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from bench.costs import CostResult
+from bench.costs import CostResult, Workload
 from bench.records import Stack, TrialSpec
 from bench.running.cases import of_trial
 
@@ -19,7 +19,11 @@ class Speeds:
 
     def row(self, spec: TrialSpec, stack: Stack, phase: int) -> CostResult | None:
         """The measurement of the stock model in phase 1 or 2; None where there is none."""
-        cases = (c for c in of_trial(spec) if c.workload == f"phase {phase}")
+        return self.workload(spec, stack, "phase 1" if phase == 1 else "phase 2")
+
+    def workload(self, spec: TrialSpec, stack: Stack, name: Workload) -> CostResult | None:
+        """The measurement of the stock model in inference, or a phase; None where there is none."""
+        cases = (c for c in of_trial(spec) if c.workload == name)
         found = (self._rows.get((stack.id, case.key)) for case in cases)
         return next((row for row in found if row is not None), None)
 

@@ -1,5 +1,6 @@
 """The store: every trial and every measurement a row, written once, never changed.
 
+    results/<suite>/suite.toml                     the suite file
     results/<suite>/<stack>/trials.jsonl           one JSON object a line, in the order measured
     results/<suite>/<stack>/predictions/<key>.npz  what the trial predicted for each test picture
     results/<suite>/<stack>/costs.jsonl            the same for measurements of cost
@@ -28,7 +29,7 @@ from bench import answers
 from bench.costs import CostResult, pooled
 from bench.errors import StoreError, StoreLockedError
 from bench.numerics import NumericsResult
-from bench.records import Stack, TrialResult
+from bench.records import Record, Stack, TrialResult
 from bench.tasks import Row
 
 FORMAT = 1
@@ -39,6 +40,8 @@ KINDS: Mapping[str, type[Row]] = {
     COSTS: CostResult,
     NUMERICS: NumericsResult,
 }
+SUITE = "suite.toml"
+"""The suite file as it was when last run, without what ``--smoke`` and ``--set`` made of it."""
 PREDICTIONS = "predictions"
 BASELINES = "baselines"
 """A folder of copies (`bench.running.baselines`): no results of what it lies in."""
@@ -101,9 +104,18 @@ def every(folder: Path, problems: list[str]) -> Iterator[tuple[Path, Row]]:
     if not files:
         names = " or ".join(KINDS)
         raise StoreError(f"{folder}: expected a results folder, but no {names} lies in it")
+    common: dict[Record, Record] = {}
     for file in files:
         for row in _rows(file, problems):
-            yield file, _answered(row, file.parent)
+            yield file, _lean(_answered(row, file.parent), common)
+
+
+def _lean(row: Row, common: dict[Record, Record]) -> Row:
+    """Rows with what many of them say alike held once: thousands then fit into memory."""
+    said = {name: getattr(row, name, None) for name in ("dataset", "stack", "weights")}
+    changes = {k: common.setdefault(v, v) for k, v in said.items() if v is not None}
+    guards = tuple(common.setdefault(g, g) for g in getattr(row, "guards", ()))
+    return row.model_copy(update=changes | ({"guards": guards} if guards else {}))
 
 
 def _answered(row: Row, folder: Path) -> Row:
@@ -130,11 +142,7 @@ def _counting(rows: Iterable[Row]) -> list[Row]:
 
 
 def _rows(file: Path, problems: list[str]) -> Iterator[Row]:
-    try:
-        lines = file.read_bytes().split(b"\n")
-    except OSError as error:
-        raise StoreError(f"{file}: cannot be read: {error}") from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(_lines(file), start=1):
         if not line.strip():
             continue
         try:
@@ -143,6 +151,14 @@ def _rows(file: Path, problems: list[str]) -> Iterator[Row]:
             raise StoreError(f"{file}:{number}: {error}") from error
         except ValueError as error:
             problems.append(f"{file}:{number}: left out, not a whole row ({_short(error)})")
+
+
+def _lines(file: Path) -> Iterator[bytes]:
+    try:
+        with file.open("rb") as stream:
+            yield from stream
+    except OSError as error:
+        raise StoreError(f"{file}: cannot be read: {error}") from error
 
 
 def parse_line(line: bytes, kind: type[Row] = TrialResult) -> Row:
@@ -186,6 +202,23 @@ class Store:
         rows = _counting(row for file in files for row in _rows(file, []))
         here = (row for row in rows if row.stack.id == stack.id)
         return {row.key: row for row in here if row.status in SETTLED}
+
+    def keep_suite(self, content: bytes) -> None:
+        """Keep the suite file beside its results, for whoever has them alone.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        place = self.folder / SUITE
+        try:
+            if place.is_file() and place.read_bytes() == content:
+                return
+            with self.scratch() as folder:
+                (folder / SUITE).write_bytes(content)
+                _to_disk(folder / SUITE)
+                (folder / SUITE).replace(place)
+        except OSError as error:
+            raise StoreError(f"{place}: cannot be written: {error}") from error
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
