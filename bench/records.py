@@ -2,7 +2,7 @@
 
 What goes in:   Backbone, Dataset, Data, Augmentation, Head, Freeze, Phase, Execution -> TrialSpec
 What comes out: Epoch -> PhaseResult; Guard, WeightsUsed, DatasetUsed, Stack -> TrialResult
-On the way:     Progress
+On the way:     Progress, in `bench.progress`
 
 A record's defaults never change, because a trial's key leaves defaults out: a field that is added
 later gets the default that means "as before", and every row measured before keeps its key.
@@ -206,7 +206,8 @@ class TrialSpec(Record):
     """Everything that decides what one trial measures; its key is a hash of this and no more.
 
     It holds nothing that its trial does not use: ``phase1`` is None from scratch, ``phase2`` for a
-    head alone, ``views`` where there is no augmentation.
+    head alone, ``views`` where there is no augmentation. ``trap``: the mistake of the trap table
+    that is made on purpose; the rest of the spec stays the right protocol's.
     """
 
     backbone: Backbone
@@ -220,6 +221,7 @@ class TrialSpec(Record):
     batch_norm: BatchNorm = "frozen"
     execution: Execution = Execution()
     seed: int = Field(0, ge=0)
+    trap: str | None = None
 
     @property
     def key(self) -> str:
@@ -232,7 +234,9 @@ class TrialSpec(Record):
     def label(self) -> str:
         """One line for people: what distinguishes this trial inside a suite."""
         parts = (self.backbone.name, self.data.dataset.name, self.freeze.label, self.head.name)
-        return " · ".join((*parts, f"seed {self.seed}"))
+        size = (f"{self.data.train_examples} train",) if self.data.train_examples else ()
+        trap = (f"trap {self.trap}",) if self.trap else ()
+        return " · ".join((*parts, *size, *trap, f"seed {self.seed}"))
 
 
 class Stack(Record):
@@ -380,21 +384,3 @@ class TrialResult(Record):
     def failed_guards(self) -> tuple[str, ...]:
         """Names of the guards that did not hold."""
         return tuple(g.name for g in self.guards if g.passed is False)
-
-
-class Progress(Record):
-    """What a running trial says of itself.
-
-    Attributes:
-        stage: ``images``, ``weights``, ``activations``, ``phase 1``, ``phase 2`` or ``test``.
-        epoch, epochs: from 1; both 0 outside the phases. Phase 2 goes on counting from phase 1.
-        step, steps: training steps done in this epoch, or pictures decoded.
-        epoch_done: what the epoch measured, once it has ended.
-    """
-
-    stage: str
-    epoch: int = 0
-    epochs: int = 0
-    step: int = 0
-    steps: int = 0
-    epoch_done: Epoch | None = None

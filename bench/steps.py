@@ -89,14 +89,18 @@ def ground_of(spec: TrialSpec) -> Ground:
 
 
 def shares_phase1(spec: TrialSpec) -> bool:
-    """Whether phase 1 can learn from features computed once: the backbone is frozen in it."""
-    return spec.phase1 is not None
+    """Whether phase 1 can learn from features computed once: the backbone is frozen in it.
+
+    A trial with a trap is computed step by step: sharing rests on the steps being right.
+    """
+    return spec.phase1 is not None and spec.trap is None
 
 
 def shares_phase2(spec: TrialSpec) -> bool:
-    """Whether phase 2 has a constant part below its freeze boundary."""
+    """Whether phase 2 has a constant part below its freeze boundary, and no trap changes it."""
     everything = spec.freeze.strategy in ("all", "scratch")
-    return spec.phase2 is not None and not everything and spec.batch_norm != "train"
+    constant = not everything and spec.batch_norm != "train"
+    return spec.phase2 is not None and spec.trap is None and constant
 
 
 def pooled_name(spec: TrialSpec) -> str:

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 from bench import suite as suites
-from bench.records import Environment, Progress, Record, Stack, TrialResult
+from bench.progress import Progress
+from bench.records import Environment, Record, Stack, TrialResult
 from bench.running import runner, store
 from bench.running.isolation import LocalEngine
 from bench.running.messages import Setup

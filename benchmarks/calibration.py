@@ -37,7 +37,8 @@ from bench.analysis.judging import Draft
 from bench.analysis.margins import QUANTITIES, Rules
 from bench.analysis.results import Results
 from bench.costs import CostResult, Rate
-from bench.records import Execution, Progress
+from bench.progress import Progress
+from bench.records import Execution
 from bench.reporting.live import LiveReport
 from bench.reporting.live_sides import SidesReport
 from bench.running import cases, isolation, lockstep, runner, store

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from bench.measuring.subject import LEARNING_RATE, Subject, epoch_of
 from bench.measuring.timing import WARM_STEPS
-from bench.records import Phase, Progress
+from bench.progress import Progress
+from bench.records import Phase
 from bench.training.batches import Pictures, of_pictures, targets
 from bench.training.fitting import fit
 from bench.training.recording import Recorder

@@ -10,7 +10,8 @@ import pytest
 import tiny
 
 from bench import cache
-from bench.records import Augmentation, Progress
+from bench.progress import Progress
+from bench.records import Augmentation
 from bench.settings import Settings
 from bench.steps import View
 from bench.training import activations, frontier, views

@@ -15,7 +15,8 @@ from conftest import STACK
 
 from bench.costs import CostResult, CostSpec
 from bench.measuring import apart, cost, energy, fastest, peak, sizing, steps, subject, timing
-from bench.records import Backbone, Freeze, Head, Progress, WeightsUsed
+from bench.progress import Progress
+from bench.records import Backbone, Freeze, Head, WeightsUsed
 from bench.settings import Settings
 from bench.training import execution
 from bench.training.batches import Pictures

@@ -16,7 +16,8 @@ from conftest import make_spec
 
 from bench.costs import CostResult, CostSpec
 from bench.errors import WorkerError
-from bench.records import Backbone, Execution, Progress, Stack, TrialResult, TrialSpec
+from bench.progress import Progress
+from bench.records import Backbone, Execution, Stack, TrialResult, TrialSpec
 from bench.running import runner, store
 from bench.running.engines import local_engines
 from bench.running.isolation import LocalEngine

@@ -1,9 +1,7 @@
 """Each guard, seen failing alone when the protocol is broken in just its way."""
 
 import dataclasses
-import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -12,21 +10,23 @@ import pytest
 import tiny
 
 from bench.records import BatchNorm, Freeze, Head, HeadLayer, Phase
-from bench.training import guards, protocol
+from bench.settings import Settings
+from bench.training import guards, protocol, trapped
 from bench.training.model import TrialModel
 from bench.training.protocol import Steps, compile_model
 from bench.training.scoring import Scores
-from bench.zoo import freezing, preprocessing
+from bench.zoo import freezing
 
 EVERY_GUARD = {
     *("preprocessing", "trainable_set", "learning_rate", "backbone_deterministic"),
     *("frozen_weights", "batchnorm_statistics", "weights_moved", "loss_finite", "no_cliff"),
+    "head_trained",
 }
 
 
-def without_wrapper(backbone: Any) -> Callable[[Any], Any]:
-    """What every tutorial writes: the call says inference mode, Keras 3's fit says otherwise."""
-    return functools.partial(backbone, training=False)
+def trap(name: str) -> Steps:
+    """The steps of a trial that makes a mistake of the trap table."""
+    return trapped.steps_of(tiny.spec(trap=name))
 
 
 def unfreeze_one_block_more(trial: TrialModel, start: int, batch_norm: BatchNorm) -> None:
@@ -41,15 +41,6 @@ def unfreeze_without_pin(trial: TrialModel, start: int, batch_norm: BatchNorm) -
 def only_set_the_rate(model: Any, phase: Phase, head: Head, jit: bool) -> None:
     """A script that forgets to compile again, but does lower the learning rate."""
     model.optimizer.learning_rate = phase.learning_rate
-
-
-def keep_the_rate(model: Any, phase: Phase, head: Head, jit: bool) -> None:
-    compile_model(model, phase.model_copy(update={"learning_rate": 1e-3}), head, jit)
-
-
-def twice(contract: Any, pixels: Any) -> Any:
-    """Preprocess in the model although the pictures come preprocessed."""
-    return preprocessing.apply(contract, pixels) / 127.5 - 1.0
 
 
 def scribble_on_a_frozen_weight(model: Any, phase: Phase, head: Head, jit: bool) -> None:
@@ -94,13 +85,12 @@ def test_every_batch_norm_mode_passes(batch_norm: BatchNorm) -> None:
 @pytest.mark.parametrize(
     ("steps", "guard"),
     [
-        pytest.param(Steps(pin=without_wrapper), "backbone_deterministic", id="no wrapper"),
+        pytest.param(trap("unpinned"), "backbone_deterministic", id="no wrapper"),
+        pytest.param(trap("no_phase1"), "head_trained", id="no phase 1"),
         pytest.param(Steps(recompile=only_set_the_rate), "weights_moved", id="no recompile"),
-        pytest.param(Steps(recompile=keep_the_rate), "learning_rate", id="phase 1's rate"),
-        pytest.param(Steps(preprocess=twice), "preprocessing", id="preprocessed twice"),
-        pytest.param(
-            Steps(preprocess=lambda _, pixels: pixels), "preprocessing", id="not preprocessed"
-        ),
+        pytest.param(trap("phase2_rate"), "learning_rate", id="phase 1's rate"),
+        pytest.param(trap("preprocessing_twice"), "preprocessing", id="preprocessed twice"),
+        pytest.param(trap("preprocessing_skipped"), "preprocessing", id="not preprocessed"),
         pytest.param(Steps(unfreeze=unfreeze_one_block_more), "trainable_set", id="wrong layers"),
         pytest.param(
             Steps(compile=scribble_on_a_frozen_weight), "frozen_weights", id="frozen weight moved"
@@ -147,8 +137,40 @@ def test_the_textbook_recipe_moves_statistics_without_the_wrapper() -> None:
     """The reason for the wrapper: the tutorials' own recipe, under this Keras."""
     spec = tiny.spec(Freeze(strategy="last_layers", amount=6), batch_norm="affine")
     given = tiny.ingredients(spec, without_dropout())
-    outcome = tiny.run(spec, given, steps=Steps(pin=without_wrapper))
+    outcome = tiny.run(spec, given, steps=trap("unpinned"))
     assert failing(outcome) == {"batchnorm_statistics"}
+
+
+def test_a_head_that_never_trained_is_named_before_phase_2() -> None:
+    outcome = tiny.run(tiny.spec(), steps=trap("no_phase1"))
+    held = next(g for g in outcome.guards if g.name == "head_trained")
+    assert held.evidence == "phase 2 begins with 0 of 2 head weights moved from their start"
+    assert outcome.phase1 is None
+    assert [e.index for e in outcome.phase2.epochs] == [0, 1, 2]
+    assert outcome.phase2.learning_rate == pytest.approx(1e-3)
+    right = next(g for g in tiny.run(tiny.spec()).guards if g.name == "head_trained")
+    assert right.evidence.startswith("phase 2 begins with 2 of 2 head weights moved")
+
+
+def test_the_shared_path_brings_a_trained_head_to_phase_2(settings: Settings) -> None:
+    spec = tiny.spec()
+    found = tiny.by_sharing(spec, tiny.bench_for([spec], settings)).guards["head_trained"]
+    assert found.passed
+    assert "2 of 2" in found.evidence
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"freeze": Freeze(strategy="head_only"), "phase2": None},
+        {"freeze": Freeze(strategy="scratch"), "phase1": None, "batch_norm": "train"},
+    ],
+    ids=["a head alone", "from scratch"],
+)
+def test_one_phase_asks_for_no_trained_head(changes: dict[str, Any]) -> None:
+    outcome = tiny.run(tiny.spec(**changes))
+    assert failing(outcome) == set()
+    assert "head_trained" not in {g.name for g in outcome.guards}
 
 
 HOT = Phase(epochs=3, learning_rate=1e30, optimizer="sgd")

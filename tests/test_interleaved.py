@@ -8,7 +8,8 @@ from typing import Any, cast
 import pytest
 from conftest import STACK, make_result, make_spec
 
-from bench.records import Progress, TrialSpec
+from bench.progress import Progress
+from bench.records import TrialSpec
 from bench.running import interleaved, store
 from bench.running.interleaved import Side
 from bench.running.messages import Finished

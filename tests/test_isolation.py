@@ -15,7 +15,8 @@ import pytest
 from conftest import make_spec
 
 from bench.errors import WorkerError
-from bench.records import Backbone, Execution, Progress, TrialResult, TrialSpec
+from bench.progress import Progress
+from bench.records import Backbone, Execution, TrialResult, TrialSpec
 from bench.running import isolation
 from bench.running.isolation import Ended, LocalEngine
 from bench.running.messages import Setup

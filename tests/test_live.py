@@ -7,7 +7,8 @@ import pytest
 from conftest import STACK, make_phase, make_result, make_spec
 from rich.console import Console
 
-from bench.records import Guard, Progress
+from bench.progress import Progress
+from bench.records import Guard
 from bench.reporting.live import PLAIN_SECONDS, LiveReport, describe, outcome
 
 EPOCH = make_phase(0.9).epochs[0]

@@ -18,7 +18,8 @@ import pytest
 
 from bench.costs import CostResult, CostSpec, pooled
 from bench.errors import BenchError
-from bench.records import Backbone, Execution, Progress
+from bench.progress import Progress
+from bench.records import Backbone, Execution
 from bench.running import lockstep, store
 from bench.running.isolation import LocalEngine
 from bench.running.lockstep import Side, Turns

@@ -18,7 +18,8 @@ from bench.analysis import numerics_stats
 from bench.analysis.numerics_stats import NumericsChange
 from bench.measuring import numerics, probing
 from bench.numerics import NumericsResult, NumericsSpec
-from bench.records import Backbone, Progress, WeightsUsed
+from bench.progress import Progress
+from bench.records import Backbone, WeightsUsed
 from bench.running import store
 from bench.settings import Settings
 from bench.training import execution, fitting

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
+from bench.progress import Progress
 from bench.records import (
     Augmentation,
     EarlyStopping,
@@ -15,7 +16,6 @@ from bench.records import (
     Head,
     HeadLayer,
     Phase,
-    Progress,
     ReduceLearningRate,
     TrialSpec,
 )

@@ -7,7 +7,7 @@ from conftest import make_dataset, make_result, make_spec
 from bench import answers
 from bench.analysis.ranking import standings
 from bench.analysis.summary import Group, summarise
-from bench.records import Freeze, TrialResult
+from bench.records import Backbone, Freeze, TrialResult
 
 PICTURES = 500
 
@@ -55,6 +55,20 @@ def test_each_set_of_pictures_has_its_own() -> None:
 def test_what_does_not_tell_its_answers_takes_no_part() -> None:
     silent = [row.model_copy(update={"test_correct": None}) for row in rows(2, 0.99)]
     assert standings(groups(rows(1, 0.9), silent, rows(3, 0.6))) == ["best", "", ""]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"trap": "unpinned"},
+        {"backbone": Backbone(name="MobileNetV2", weights="random")},
+    ],
+)
+def test_nobody_is_told_to_choose_a_trap_or_a_random_backbone(change: dict[str, object]) -> None:
+    odd = [
+        row.model_copy(update={"spec": row.spec.model_copy(update=change)}) for row in rows(2, 0.99)
+    ]
+    assert standings(groups(rows(1, 0.9), odd, rows(3, 0.6))) == ["best", "", ""]
 
 
 def test_two_seeds_far_below_are_no_tie() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bench.errors import FileError, UnknownNameError, suggestion
+from bench.progress import Progress
 from bench.records import (
     Augmentation,
     Backbone,
@@ -28,7 +29,6 @@ from bench.records import (
     HeadLayer,
     Phase,
     PhaseResult,
-    Progress,
     Record,
     ReduceLearningRate,
     Splits,
@@ -378,7 +378,7 @@ def test_records_are_frozen() -> None:
 
 
 def test_labels_say_what_distinguishes_a_trial() -> None:
-    assert FULL.label == "ResNet50V2 · stanford_dogs · last_layers=30 · dogs · seed 3"
+    assert FULL.label == "ResNet50V2 · stanford_dogs · last_layers=30 · dogs · 1000 train · seed 3"
     assert PLAIN.label == "MobileNetV2 · digits · head_only · linear · seed 0"
 
 

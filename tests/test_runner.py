@@ -9,7 +9,8 @@ from conftest import STACK, make_result, make_spec
 
 from bench.costs import CostSpec
 from bench.errors import StoreError
-from bench.records import Backbone, Freeze, Progress, Stack, Status, TrialResult, TrialSpec
+from bench.progress import Progress
+from bench.records import Backbone, Freeze, Stack, Status, TrialResult, TrialSpec
 from bench.running import runner, store
 from bench.running.messages import Finished
 

@@ -484,6 +484,32 @@ def test_measured_again_the_new_predictions_count(tmp_path: Path) -> None:
         assert arrays["number"] == 2
 
 
+def test_a_suite_is_kept_and_written_only_when_it_changed(tmp_path: Path) -> None:
+    place = tmp_path / store.SUITE
+    with store.writing(tmp_path) as held:
+        held.keep_suite(b"one")
+        written = place.stat().st_mtime_ns, place.stat().st_ino
+        held.keep_suite(b"one")
+        assert (place.stat().st_mtime_ns, place.stat().st_ino) == written
+        held.keep_suite(b"two")
+    assert place.read_bytes() == b"two"
+    assert sorted(p.name for p in tmp_path.iterdir()) == [store.LOCK, store.SUITE]
+
+
+def test_a_suite_that_cannot_be_kept_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with store.writing(tmp_path) as held:
+        held.keep_suite(b"one")
+        monkeypatch.setattr(store, "_to_disk", full)
+        with pytest.raises(StoreError, match=r"suite\.toml: cannot be written.*No space"):
+            held.keep_suite(b"two")
+    assert (tmp_path / store.SUITE).read_bytes() == b"one"
+
+
 def test_scratch_is_gone_afterwards(tmp_path: Path) -> None:
     with store.writing(tmp_path) as held:
         scratch = left_by_an_interrupt(held)

@@ -679,6 +679,51 @@ def test_smoke_asked_for_but_not_written(tmp_path: Path) -> None:
         loaded(tmp_path, smoke=True)
 
 
+# ------------------------------------------------------------------------ sizes of the train split
+
+
+def test_train_examples_may_be_an_axis(tmp_path: Path) -> None:
+    trials = loaded(tmp_path, GOOD + "train_examples = [250, 1000]\n").trials
+    assert len(trials) == 2 * 3 * 2
+    assert [t.data.train_examples for t in trials] == [250] * 6 + [1000] * 6
+    assert trials[0].label == "MobileNetV2 · digits · head_only · linear · 250 train · seed 0"
+
+
+def test_a_size_of_the_axis_is_the_same_trial_as_one_of_data(tmp_path: Path) -> None:
+    axis = loaded(tmp_path, GOOD + "train_examples = [250]\n").trials
+    data = loaded(tmp_path, changed("image_size = 96", "image_size = 96\ntrain_examples = 250"))
+    assert [t.key for t in axis] == [t.key for t in data.trials]
+
+
+def test_a_matrix_without_sizes_takes_all(tmp_path: Path) -> None:
+    second = GOOD[GOOD.index("[[matrix]]") :].replace("MobileNetV2", "ResNet50")
+    trials = loaded(tmp_path, GOOD + "train_examples = [250]\n" + second).trials
+    assert {(t.backbone.name, t.data.train_examples) for t in trials} == {
+        ("MobileNetV2", 250), ("ResNet50", None),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["train_examples", "train_per_class"])
+def test_sizes_are_said_in_one_place(tmp_path: Path, key: str) -> None:
+    text = changed("image_size = 96", f"image_size = 96\n{key} = 100")
+    with pytest.raises(FileError, match=rf"data\.{key} = 100: expected nothing here"):
+        loaded(tmp_path, text + "train_examples = [250]\n")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ("[]", "at least one"),
+        ("[250, 250]", "each once"),
+        ("[1]", "or equal to 2"),
+        ("9", "a list"),
+    ],
+)
+def test_sizes_that_are_none(tmp_path: Path, sizes: str, said: str) -> None:
+    with pytest.raises(FileError, match=rf"matrix\[0\]\.train_examples.*{said}"):
+        loaded(tmp_path, GOOD + f"train_examples = {sizes}\n")
+
+
 # ---------------------------------------------------------------------------------- the backend
 
 

@@ -11,7 +11,8 @@ import tiny
 from conftest import STACK
 
 from bench.errors import DatasetError
-from bench.records import Freeze, Head, Phase, Progress, TrialSpec, WeightsUsed
+from bench.progress import Progress
+from bench.records import Freeze, Head, Phase, TrialSpec, WeightsUsed
 from bench.settings import Settings
 from bench.training import execution, protocol, trial
 from bench.training.trial import Workplace, run_trial
@@ -52,7 +53,7 @@ def test_a_trial_becomes_a_whole_row(place: Workplace, tmp_path: Path) -> None:
     assert (row.dataset.train, row.dataset.val, row.dataset.test) == (60, 20, 30)
     assert row.weights.sha256 == "0" * 64
     assert row.failed_guards == ()
-    assert len(row.guards) == 9
+    assert len(row.guards) == 10
     assert row.test_accuracy == pytest.approx(predictions.scores.accuracy)
     assert [p.stage for p in said if p.epoch_done] == ["phase 1", "phase 1", "phase 2"]
     predictions.save(tmp_path / "p.npz")

@@ -103,8 +103,7 @@ class Line:
     @property
     def random(self) -> bool:
         """Whether it froze a backbone of random weights: its accuracy means nothing."""
-        spec = self.group.spec
-        return spec.backbone.weights == "random" and spec.freeze.strategy != "scratch"
+        return self.group.random
 
     @cached_property
     def accuracy(self) -> Estimate | None:

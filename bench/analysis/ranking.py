@@ -12,7 +12,8 @@ LEVEL = 0.95
 
 
 def standings(groups: Sequence[Group]) -> list[Standing]:
-    """For each group whether it is the best on its pictures.
+    """For each group whether it is the best on its pictures. Nobody should choose a trap, or a frozen
+    backbone of random weights, so these are nothing.
 
     The group with the highest accuracy is ``best`` if every other on the same pictures is told from
     it; otherwise it and those that are not told from it are a ``tie``. One alone is nothing.
@@ -27,6 +28,8 @@ def standings(groups: Sequence[Group]) -> list[Standing]:
     found: list[Standing] = ["" for _ in groups]
     fields: dict[str, list[int]] = {}
     for i, group in enumerate(groups):
+        if group.spec.trap or group.random:
+            continue
         pictures = next((r.dataset.fingerprint for r in group.finished if r.dataset), None)
         if pictures and group.correct is not None:
             fields.setdefault(pictures, []).append(i)

@@ -39,6 +39,11 @@ class Group:
     apart: str | None = None
 
     @property
+    def random(self) -> bool:
+        """Whether it freezes a backbone of random weights: its accuracy means nothing."""
+        return self.spec.backbone.weights == "random" and self.spec.freeze.strategy != "scratch"
+
+    @property
     def finished(self) -> tuple[TrialResult, ...]:
         """The rows that ended ``ok``; only these enter a mean."""
         return tuple(r for r in self.rows if r.status == "ok")

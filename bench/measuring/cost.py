@@ -28,7 +28,7 @@ from bench.measuring.sizing import Found
 from bench.measuring.steps import Batch, Bursts, Step, to_device
 from bench.measuring.subject import Subject
 from bench.measuring.timing import Pace, Timed, Turn
-from bench.records import Progress
+from bench.progress import Progress
 from bench.training import ahead
 from bench.training.batches import Batches, targets
 from bench.training.modes import Mode, only_way

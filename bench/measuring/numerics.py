@@ -18,7 +18,8 @@ from bench.data import decoding
 from bench.measuring import fixed, probing
 from bench.measuring.probing import EXACT, Array, Probed, Tensors
 from bench.numerics import NUMERICS_VERSION, ExecutionMode, NumericsResult, NumericsSpec, Pass
-from bench.records import Progress, WeightsUsed
+from bench.progress import Progress
+from bench.records import WeightsUsed
 from bench.training.recording import Report
 from bench.training.trial import Workplace, explained
 from bench.zoo import preprocessing, weights

@@ -10,7 +10,8 @@ from rich.text import Text
 
 from bench.costs import CostResult
 from bench.numerics import NumericsResult
-from bench.records import Progress, Stack
+from bench.progress import Progress
+from bench.records import Stack
 from bench.reporting.forms import duration
 from bench.tasks import Row, Spec
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from bench.records import Progress
+from bench.progress import Progress
 from bench.reporting.forms import duration
 from bench.reporting.live import PLAIN_SECONDS, describe, outcome
 from bench.running.lockstep import Side

@@ -6,6 +6,7 @@ from bench.analysis import ranking
 from bench.analysis.summary import Group, summarise
 from bench.records import TrialResult
 from bench.reporting.forms import kept
+from bench.zoo.traps import noticing
 
 INTERVAL, BEST = "95%", "best"
 """Headings that notes explain."""
@@ -17,7 +18,10 @@ WAIT_SHARE, WAIT_SECONDS = 0.1, 10.0
 def notes(rows: Sequence[TrialResult]) -> list[str]:
     """What a reader must know about these numbers: doubts, caveats, failures, guards."""
     return kept(
-        [*_sampling(rows), *_sharing(rows), *_failures(rows), *_waiting(rows), *_caveats(rows)]
+        [
+            *(*_sampling(rows), *_sharing(rows), *_failures(rows), *_traps(rows)),
+            *(*_waiting(rows), *_caveats(rows)),
+        ]
     )
 
 
@@ -82,8 +86,28 @@ def _failures(rows: Sequence[TrialResult]) -> Iterator[str]:
         if row.status != "ok":
             yield f"{row.spec.label}: {row.status}: {row.reason}"
         for guard in row.guards:
-            if guard.passed is False:
+            if guard.passed is False and guard.name not in noticing(row.spec.trap):
                 yield f"{row.spec.label}: guard {guard.name} failed: {guard.evidence}"
+
+
+def _traps(rows: Sequence[TrialResult]) -> Iterator[str]:
+    """Whether each trap was noticed: in one line where it was, by trial where it was not."""
+    tried = [r for r in rows if r.spec.trap and r.guards]
+    for trap in dict.fromkeys(r.spec.trap for r in tried):
+        trials = [r for r in tried if r.spec.trap == trap]
+        found = [
+            g for r in trials for g in r.guards if g.passed is False and g.name in noticing(trap)
+        ]
+        noticed = [r for r in trials if noticing(trap) & set(r.failed_guards)]
+        if noticed:
+            names = " and ".join(dict.fromkeys(g.name for g in found))
+            yield (
+                f"trap {trap}: noticed by the guard {names} in {len(noticed)} of {len(trials)} "
+                f"trials, such as: {found[0].evidence}"
+            )
+        for row in trials:
+            if row not in noticed:
+                yield f"{row.spec.label}: trap {trap} was noticed by no guard"
 
 
 def views(group: Group) -> str | None:

@@ -14,6 +14,7 @@ from bench.costs import CostResult
 from bench.records import Phase, TrialResult
 from bench.reporting.forms import Cell, count, duration, printed, with_notes
 from bench.reporting.notes import BEST, INTERVAL, notes, on_time, views
+from bench.zoo.traps import NONE
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ def _speed(group: Group, speeds: Speeds) -> str:
     return f"{of(1)} / {of(2)}"
 
 
-def _trainable(group: Group) -> str:
+def trainable(group: Group) -> str:
+    """``12,810 / 1.20 M``: how many parameters train in phase 1 and 2."""
     counts = [_mean(group.phase(n, lambda p: p.trainable_parameters)) for n in (1, 2)]
     return " / ".join(count(c) for c in counts)
 
@@ -125,15 +127,15 @@ WHERE_DIFFERENT = (
     Column("views", views),
     Column("phase 1", lambda g: _training(g.spec.phase1)),
     Column("phase 2", _phase2),
+    Column("trap", lambda g: g.spec.trap or NONE),
     Column("batch", lambda g: g.spec.execution.batch_size),
     Column("measured on", lambda g: g.apart),
 )
 """The same, shown only where the lines of a table differ in it."""
 
 
-def _interval(group: Group) -> str | None:
+def interval(estimate: Estimate | None) -> str | None:
     """``95.1–98.8``: where the recipe's accuracy lies."""
-    estimate = _estimate(group)
     if estimate is None:
         return None
     return f"{100 * estimate.interval.low:.1f}–{100 * estimate.interval.high:.1f}"
@@ -155,9 +157,9 @@ def measured(speeds: Speeds, standings: Standings) -> tuple[Column, ...]:
         Column("val % phase 1", lambda g: percent(g.phase(1, lambda p: p.val_accuracy))),
         Column("val % phase 2", lambda g: percent(g.phase(2, lambda p: p.val_accuracy))),
         Column("test %", lambda g: percent(g.spread(lambda r: r.test_accuracy))),
-        Column(INTERVAL, _interval),
+        Column(INTERVAL, lambda g: interval(_estimate(g))),
         Column(BEST, lambda g: standings[id(g)]),
-        Column("trainable phase 1 / 2", _trainable),
+        Column("trainable phase 1 / 2", trainable),
         Column("parameters", lambda g: count(_mean(g.spread(lambda r: r.total_parameters)))),
         Column("train img/s 1 / 2", lambda g: _speed(g, speeds)),
         Column("time", lambda g: duration(_mean(g.spread(lambda r: r.seconds)))),
@@ -197,6 +199,7 @@ TIDY = (
     Column("freeze_resolved", lambda g: freeze_label(g).rpartition(" → ")[2]),
     Column("batch_norm", lambda g: g.spec.batch_norm),
     Column("views", views),
+    Column("trap", lambda g: g.spec.trap),
     Column("seeds", lambda g: len(g.rows)),
     Column("finished", lambda g: len(g.finished)),
     *_spread_columns("phase1_val_accuracy", lambda g: g.phase(1, lambda p: p.val_accuracy)),
@@ -276,7 +279,7 @@ def render(
         columns += _measured_apart(speeds) if costs else ()
         columns += _plain_time_to(target, speeds) if target else ()
     else:
-        columns = [*_identity(groups), *_told(measured(speeds, standings), groups)]
+        columns = [*identity(groups), *_told(measured(speeds, standings), groups)]
         columns += _time_to(target, speeds) if target else ()
     cells = [[c.cell(g) for c in columns] for g in groups]
     return printed([c.title for c in columns], cells, form)
@@ -287,14 +290,20 @@ def _told(columns: Sequence[Column], groups: Sequence[Group]) -> list[Column]:
     return [c for c in columns if c.title not in (INTERVAL, BEST) or any(map(c.cell, groups))]
 
 
-def _identity(groups: Sequence[Group]) -> list[Column]:
+def identity(groups: Sequence[Group]) -> list[Column]:
     """Columns that tell the lines apart; the trial's key where nothing else does."""
-    differ = [c for c in WHERE_DIFFERENT if len({c.cell(g) for g in groups} - {None}) > 1]
+    differ = [c for c in WHERE_DIFFERENT if _needed(c, groups)]
     columns = [*(c for c in differ if c.title == "stack"), *IDENTITY]
     columns += [c for c in differ if c.title != "stack"]
     if len({tuple(c.cell(g) for c in columns) for g in groups}) < len(groups):
         columns.append(Column("trial", lambda g: g.spec.key[:12]))
     return columns
+
+
+def _needed(column: Column, groups: Sequence[Group]) -> bool:
+    """Whether lines differ in a column; a trap is never left unsaid."""
+    cells = {column.cell(g) for g in groups} - {None}
+    return len(cells) > 1 or (column.title == "trap" and bool(cells - {NONE}))
 
 
 def document(

@@ -20,7 +20,8 @@ from pydantic import ValidationError
 
 from bench.costs import CostResult
 from bench.errors import WorkerError
-from bench.records import Environment, Progress, Stack, Status
+from bench.progress import Progress
+from bench.records import Environment, Stack, Status
 from bench.running import backends, devices
 from bench.running.messages import REPLY, Finished, Go, Ready, Reply, Running, Setup, Task, Waiting
 from bench.tasks import ROWS, Row, Spec

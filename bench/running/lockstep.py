@@ -14,7 +14,7 @@ from typing import Protocol
 
 from bench.costs import CostResult, CostSpec
 from bench.errors import BenchError
-from bench.records import Progress
+from bench.progress import Progress
 from bench.running.isolation import LocalEngine
 from bench.running.messages import Finished
 from bench.running.runner import Engine, Stands, Summary, Team, any_row

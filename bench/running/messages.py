@@ -12,7 +12,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter
 
-from bench.records import Environment, Execution, Progress, Record, Stack, TrialSpec
+from bench.progress import Progress
+from bench.records import Environment, Execution, Record, Stack, TrialSpec
 from bench.settings import Settings
 from bench.suite import Suite
 from bench.suite_file import Backend

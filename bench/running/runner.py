@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from bench.records import Progress, Stack, TrialSpec
+from bench.progress import Progress
+from bench.records import Stack, TrialSpec
 from bench.running.messages import Finished
 from bench.running.store import Store
 from bench.steps import ground_of

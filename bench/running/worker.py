@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from bench.costs import CostSpec
 from bench.numerics import NumericsSpec
-from bench.records import Progress
+from bench.progress import Progress
 from bench.running.messages import Finished, Go, Ready, Running, Setup, Task, Waiting
 from bench.tasks import Spec
 

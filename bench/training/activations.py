@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from bench import cache, steps
 from bench.errors import CacheError
-from bench.records import Preprocessing, Progress, SplitName
+from bench.progress import Progress
+from bench.records import Preprocessing, SplitName
 from bench.settings import Settings
 from bench.steps import View
 from bench.training import modes, views

@@ -4,6 +4,8 @@
     trainable_set           the weights Keras would train are the plan's, and so is their number
     learning_rate           the planned learning rate is in force at the phase's first step
     backbone_deterministic  two passes in training mode over the same pictures are equal
+    head_trained            when phase 2 begins, the head's weights are no longer the random ones
+                            that it was built with (only in a trial with both phases)
     frozen_weights          what Keras calls frozen is bit-identical after the phase
     batchnorm_statistics    BatchNorm's moving statistics are bit-identical after the phase (in mode
                             ``train``: those that should move did, the others did not)
@@ -292,6 +294,31 @@ def loss_scale(model: Any, plan: PhasePlan, scaling: LossScaling | None) -> list
         evidence += f", {allowed} allowed"
     passed = scale >= LEAST_SCALE and skipped <= allowed
     return [Guard(name="loss_scale", passed=passed, evidence=evidence)]
+
+
+def head_weights(trial: TrialModel) -> list[Any]:
+    """What the model holds beside the backbone, random-number states left out."""
+    others = [layer for layer in trial.model.layers if layer not in (trial.wrapper, trial.backbone)]
+    return [w for layer in others for w in layer.weights if "seed_generator" not in w.path]
+
+
+def head_digests(trial: TrialModel) -> Mapping[str, str]:
+    """A digest of every weight of the head, by path."""
+    return {w.path: _digest(w) for w in head_weights(trial)}
+
+
+def head_trained(untrained: Mapping[str, str], trial: TrialModel) -> Guard:
+    """Phase 2 must begin with a trained head: the gradients of a random one wreck the backbone.
+
+    Args:
+        untrained: digests of the head as it was built.
+        trial: the model as phase 2 finds it.
+    """
+    moved = {path for path, digest in head_digests(trial).items() if digest != untrained[path]}
+    evidence = (
+        f"phase 2 begins with {len(moved)} of {len(untrained)} head weights moved from their start"
+    )
+    return Guard(name="head_trained", passed=bool(moved), evidence=evidence)
 
 
 def no_cliff(first: Scores, second: Scores) -> Guard:

@@ -8,7 +8,8 @@
 
 `Literal` computes the phases so, trial by trial; `bench.training.sharing` computes the same, doing
 once what trials have in common. `Steps` names each step that a script could get wrong, so that a
-test (or a suite about mistakes) can swap one for a wrong one and watch which guard notices.
+test, or a trial with a trap (`bench.training.trapped`), can swap one for a wrong one and watch
+which guard notices.
 """
 
 import pathlib
@@ -53,10 +54,16 @@ def unfreeze(trial: TrialModel, start: int, batch_norm: BatchNorm) -> None:
     trial.wrapper.follow_training = batch_norm == "train"
 
 
+def planned(spec: TrialSpec) -> tuple[Phase | None, Phase | None]:
+    """Both phases as the trial plans them."""
+    return spec.phase1, spec.phase2
+
+
 @dataclass(frozen=True)
 class Steps:
     """The steps that a script could get wrong."""
 
+    phases: Callable[[TrialSpec], tuple[Phase | None, Phase | None]] = planned
     pin: Callable[[Any], Any] = PinnedBackbone
     preprocess: Callable[[Preprocessing, Any], Any] = preprocessing.apply
     freeze_all: Callable[[Any], None] = freeze_all
@@ -246,20 +253,24 @@ def run(
     trial, steps = path.trial, path.steps
     seed_backbone(given.backbone, spec.seed)
     found = [guards.preprocessing_applied(trial, given.contract, given.probe)]
+    untrained = guards.head_digests(trial)
+    first, second = steps.phases(spec)
     phase1 = phase2 = scores = None
 
-    if spec.phase1:
+    if first:
         steps.freeze_all(trial.backbone)
-        plan = plan_phase("phase 1", spec.phase1, trial, weights, len(layers.names), "frozen")
-        phase1, scores, checks = run_phase(plan, spec.phase1, spec, given, path, 0)
+        plan = plan_phase("phase 1", first, trial, weights, len(layers.names), "frozen")
+        phase1, scores, checks = run_phase(plan, first, spec, given, path, 0)
         found += checks
         keep({"phase1": phase1})
 
-    if spec.phase2 and _finite(found):
+    if second and _finite(found):
+        if spec.phase1:
+            found.append(guards.head_trained(untrained, trial))
         steps.unfreeze(trial, start, spec.batch_norm)
-        plan = plan_phase("phase 2", spec.phase2, trial, weights, start, spec.batch_norm)
+        plan = plan_phase("phase 2", second, trial, weights, start, spec.batch_norm)
         done, before = (len(phase1.epochs) if phase1 else 0), scores
-        phase2, scores, checks = run_phase(plan, spec.phase2, spec, given, path, done)
+        phase2, scores, checks = run_phase(plan, second, spec, given, path, done)
         found += checks
         keep({"phase2": phase2})
         if before is not None and _finite(checks):
@@ -293,8 +304,7 @@ def plan_phase(
 ) -> guards.PhasePlan:
     """Work out what a phase should train, from names and sizes rather than Keras' flags."""
     backbone = freezing.planned(weights, start, batch_norm)
-    others = [layer for layer in trial.model.layers if layer not in (trial.wrapper, trial.backbone)]
-    head = {w.path for layer in others for w in layer.weights if "seed_generator" not in w.path}
+    head = {w.path for w in guards.head_weights(trial)}
     return guards.PhasePlan(
         name=name,
         trains=frozenset({w.path for w in backbone} | head),

@@ -9,7 +9,8 @@ from typing import Any
 
 import keras
 
-from bench.records import Epoch, Progress
+from bench.progress import Progress
+from bench.records import Epoch
 from bench.training.batches import Batches
 
 Report = Callable[[Progress], None]

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import steps
-from bench.records import Guard, Phase, Progress, SplitName, TrialSpec
+from bench.progress import Progress
+from bench.records import Guard, Phase, SplitName, TrialSpec
 from bench.steps import pooled_name
 from bench.training import execution, guards, protocol, views
 from bench.training.activations import Found

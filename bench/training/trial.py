@@ -18,12 +18,12 @@ from bench import answers, steps
 from bench.data import datasets, images, splits
 from bench.data.decoding import DECODING_VERSION
 from bench.errors import BenchError, CacheError, ImpossibleTrialError
+from bench.progress import Progress
 from bench.records import (
     PROTOCOL_VERSION,
     Dataset,
     DatasetUsed,
     Environment,
-    Progress,
     Stack,
     Status,
     TrialResult,
@@ -32,7 +32,7 @@ from bench.records import (
 )
 from bench.settings import Settings
 from bench.tasks import Spec
-from bench.training import execution, modes, protocol, sharing, workbench
+from bench.training import execution, modes, protocol, sharing, trapped, workbench
 from bench.training.batches import Pictures
 from bench.training.recording import Report
 from bench.training.scoring import Predictions
@@ -159,7 +159,9 @@ def _measure(
     row["freeze_resolved"] = spec.freeze
     keras.utils.set_random_seed(spec.seed)  # the head's start, however the backbone was built
     path: protocol.Path
-    if bench is not None:
+    if spec.trap:
+        path = protocol.Literal(spec, given, report, trapped.steps_of(spec))
+    elif bench is not None:
         path = sharing.Shared(spec, bench, report)
         row["way"] = "shared"
     elif place.literal:
@@ -222,7 +224,8 @@ def _prepare(spec: TrialSpec, place: Workplace, report: Report, row: dict[str, A
     loaded = weights.load(spec.backbone, spec.data.image_size, place.settings, place.folder)
     if spec.freeze.strategy == "scratch":
         freezing.shorten_memory(loaded.model)
-    rewrite = rewriting.Rewrite() if place.literal else rewriting.depthwise(loaded.model)
+    stock = place.literal or spec.trap is not None
+    rewrite = rewriting.Rewrite() if stock else rewriting.depthwise(loaded.model)
 
     def part(indices: NDArray[np.int64]) -> Pictures:
         hashes = tuple(pictures.hashes[i] for i in indices)

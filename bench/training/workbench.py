@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from bench import steps
 from bench.errors import ImpossibleTrialError
-from bench.records import Epoch, Guard, Phase, Progress, SplitName, TrialSpec
+from bench.progress import Progress
+from bench.records import Epoch, Guard, Phase, SplitName, TrialSpec
 from bench.settings import Settings
 from bench.steps import FRONTIER, POOLED, HeadStep, View, pooled_name
 from bench.training import frontier, guards, kept_heads, stacking

@@ -18,7 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from bench.records import Environment, Execution, Progress, Stack, TrialResult, TrialSpec
+from bench.progress import Progress
+from bench.records import Environment, Execution, Stack, TrialResult, TrialSpec
 from bench.running import worker
 
 ORDERS = json.loads(sys.argv[1])
