@@ -4,18 +4,20 @@ The whole file is checked before anything runs: every key, every name, every val
 is one `FileError` that names the file, the key, the value and what would be valid.
 
     [data] [phase1] [phase2] [execution] [limits]     how every trial of the suite runs
-    [[matrix]]                                        backbones x datasets x freezes x heads x seeds
+    [[matrix]]                 backbones x datasets x sizes x heads x freezes x traps x seeds
     [[backbones]] [[datasets]] [[heads]]              what the tables of Bench do not hold
+    [[claims]]                                        what was published about these trials
     [smoke]                                           overrides for a tiny run (bench run --smoke)
 """
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench import suite_file, toml_file
+from bench.claims import Claim, first_wrong
 from bench.data import datasets as dataset_table
 from bench.errors import FileError, suggestion
 from bench.records import (
@@ -32,6 +34,7 @@ from bench.records import (
 from bench.suite_file import BackboneTable, Backend, DatasetTable, DataTable, SuiteFile
 from bench.zoo import backbones as backbone_table
 from bench.zoo import heads as head_table
+from bench.zoo import traps as trap_table
 
 
 class Suite(Record):
@@ -46,6 +49,7 @@ class Suite(Record):
         activations_gib: room for the tensors that phase 2 trains from; larger ones are recomputed.
         backend: what Keras computes with; None for what the environment says.
         warnings: what is valid but unusual.
+        claims: what somebody published about these trials.
     """
 
     name: str
@@ -56,20 +60,24 @@ class Suite(Record):
     activations_gib: float = 8.0
     backend: Backend | None = None
     warnings: tuple[str, ...] = ()
+    claims: tuple[Claim, ...] = ()
 
 
 # ------------------------------------------------------------------------------------- loading
 
 
-def load(path: Path, *, smoke: bool = False) -> Suite:
+def load(path: Path, *, smoke: bool = False, changes: Sequence[str] = ()) -> Suite:
     """Read and check a suite file.
 
     Args:
         path: the TOML file.
         smoke: apply its ``[smoke]`` table.
+        changes: values to put in place of the file's, each ``KEY=VALUE`` (`suite_file.change`);
+            they come after ``[smoke]``.
 
     Raises:
-        FileError: the file cannot be read, or anything in it is wrong.
+        FileError: the file cannot be read, or anything in it or in the changes is wrong.
+        BenchError: a change has no key.
     """
     file = str(path)
     content = toml_file.read(path)
@@ -79,17 +87,23 @@ def load(path: Path, *, smoke: bool = False) -> Suite:
     if smoke and not overrides:
         raise FileError(file, "smoke", None, "a [smoke] table, since --smoke was given")
     parsed = _checked(file, content)
+    claims = _claims(file, parsed)
     small = _smoke(file, content, overrides)
-    parsed = small if smoke else parsed
+    if changes:
+        parsed = _changed(file, suite_file.overridden(content, overrides if smoke else {}), changes)
+    elif smoke:
+        parsed = small
+    trials, left_out = _trials(file, parsed)
     return Suite(
         name=path.stem + ("-smoke" if smoke else ""),
         description=parsed.description,
         folder=path.absolute().parent,
-        trials=tuple(dict.fromkeys(_trials(parsed))),
+        trials=trials,
         trial_minutes=parsed.limits.trial_minutes,
         activations_gib=parsed.limits.activations_gib,
         backend=parsed.execution.backend,
-        warnings=tuple(_warnings(parsed)),
+        warnings=(*_warnings(parsed), *left_out),
+        claims=claims,
     )
 
 
@@ -101,6 +115,22 @@ def _smoke(file: str, content: Mapping[str, Any], overrides: Mapping[str, Any]) 
         raise FileError(file, f"smoke.{error.key}", error.value, error.expected) from error
 
 
+def _changed(file: str, content: Mapping[str, Any], changes: Sequence[str]) -> SuiteFile:
+    """The file with changes from the command line, which all that is wrong now is due to."""
+    pairs = [suite_file.change(text) for text in changes]
+    for _, overrides in pairs:
+        content = suite_file.overridden(content, overrides)
+    try:
+        return _checked(file, content)
+    except FileError as error:
+        wrong = re.sub(r"\[\d+\]", "", error.key)
+        named = [
+            k for k, _ in pairs if f"{wrong}.".startswith(f"{k}.") or k.startswith(wrong + ".")
+        ]
+        place = error.key if named else f"{' '.join(k for k, _ in pairs)}: {error.key}"
+        raise FileError(file, f"--set {place}", error.value, error.expected) from error
+
+
 # -------------------------------------------------------------------------------------- checks
 
 
@@ -108,7 +138,27 @@ def _checked(file: str, content: Mapping[str, Any]) -> SuiteFile:
     parsed = toml_file.parse(file, content, SuiteFile, others=["smoke"])
     _check_names(file, parsed)
     _check_pairs(file, parsed)
+    _check_sizes(file, parsed)
     return parsed
+
+
+def _claims(file: str, parsed: SuiteFile) -> tuple[Claim, ...]:
+    """The claims, which are about the trials of the file as it is, without overrides."""
+    claims = tuple(Claim.model_validate(table.model_dump()) for table in parsed.claims)
+    if claims and (found := first_wrong(claims, _trials(file, parsed)[0])):
+        number, what = found
+        raise FileError(file, f"claims[{number}].{what.key}", what.value, what.expected)
+    return claims
+
+
+def _check_sizes(file: str, parsed: SuiteFile) -> None:
+    """How many pictures to train on is said in one place."""
+    axes = [i for i, matrix in enumerate(parsed.matrix) if matrix.train_examples]
+    for key in ("train_examples", "train_per_class"):
+        value = getattr(parsed.data, key)
+        if axes and value is not None:
+            valid = f"nothing here, since matrix[{axes[0]}] has train_examples of its own"
+            raise FileError(file, f"data.{key}", value, valid)
 
 
 def _check_names(file: str, parsed: SuiteFile) -> None:
@@ -181,19 +231,39 @@ def _warnings(parsed: SuiteFile) -> list[str]:
 # -------------------------------------------------------------------------------------- trials
 
 
-def _trials(parsed: SuiteFile) -> list[TrialSpec]:
+def _trials(file: str, parsed: SuiteFile) -> tuple[tuple[TrialSpec, ...], list[str]]:
+    """The distinct trials, and what is said of those left out because their trap is no mistake."""
+    trials: dict[TrialSpec, None] = {}
+    left_out: dict[str, None] = {}
+    for spec in _every(parsed):
+        reason = trap_table.impossible(spec)
+        if reason:
+            left_out[f"trap {spec.trap} is left out with {spec.freeze.label}: {reason}"] = None
+        else:
+            trials[spec] = None
+    if not trials:
+        traps = next(m.traps for m in parsed.matrix)
+        valid = f"a trap that is a mistake in some trial; {'; '.join(left_out)}"
+        raise FileError(file, "matrix[0].traps", traps, valid)
+    return tuple(trials), list(left_out)
+
+
+def _every(parsed: SuiteFile) -> Iterator[TrialSpec]:
+    """Every combination of every matrix."""
     own = (
         {b.name: b for b in parsed.backbones},
         {d.name: d for d in parsed.datasets},
         {h.name: Head(**h.model_dump()) for h in parsed.heads},
     )
-    trials = []
     for m in parsed.matrix:
-        axes = itertools.product(m.backbones, m.datasets, m.heads, m.freezes, m.seeds)
-        for backbone, dataset, head, freeze, seed in axes:
+        sizes: Sequence[int | None] = m.train_examples or [parsed.data.train_examples]
+        kinds = (m.heads, m.freezes, m.traps, m.seeds)
+        for backbone, dataset, size, head, freeze, trap, seed in itertools.product(
+            m.backbones, m.datasets, sizes, *kinds
+        ):
             spec = TrialSpec(
                 backbone=_backbone(backbone, own[0], m.weights),
-                data=_data(parsed.data, _dataset(dataset, own[1])),
+                data=_data(parsed.data, _dataset(dataset, own[1]), size),
                 head=own[2].get(head) or head_table.row(head),
                 freeze=freeze,
                 phase1=Phase(**_fields(parsed.phase1, Phase)),
@@ -203,9 +273,9 @@ def _trials(parsed: SuiteFile) -> list[TrialSpec]:
                 batch_norm=parsed.phase2.batch_norm,
                 execution=Execution(**_fields(parsed.execution, Execution)),
                 seed=seed,
+                trap=None if trap == trap_table.NONE else trap,
             )
-            trials.append(_without_unused(spec))
-    return trials
+            yield _without_unused(spec)
 
 
 def _without_unused(spec: TrialSpec) -> TrialSpec:
@@ -242,8 +312,8 @@ def _dataset(name: str, own: Mapping[str, DatasetTable]) -> Dataset:
     return Dataset(**own[name].model_dump()) if name in own else Dataset(name=name)
 
 
-def _data(data: DataTable, dataset: Dataset) -> Data:
-    return Data(dataset=dataset, **_fields(data, Data))
+def _data(data: DataTable, dataset: Dataset, train_examples: int | None) -> Data:
+    return Data(dataset=dataset, **_fields(data, Data) | {"train_examples": train_examples})
 
 
 def _fields(source: Record, target: type[Record]) -> dict[str, Any]:

@@ -5,12 +5,14 @@ part.
 """
 
 import re
+import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from bench.errors import suggestion
+from bench.claims import Claim, Selection
+from bench.errors import BenchError, suggestion
 from bench.records import (
     Augmentation,
     BatchNorm,
@@ -29,6 +31,7 @@ from bench.zoo import augmentation as augmentation_table
 from bench.zoo import backbones as backbone_table
 from bench.zoo import freezing as freeze_table
 from bench.zoo import heads as head_table
+from bench.zoo import traps as trap_table
 
 Backend = Literal["tensorflow", "jax", "torch"]
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
@@ -111,6 +114,11 @@ def _activation(value: str) -> str:
     return value
 
 
+def _trap(value: str) -> str:
+    _known("trap", value, (trap_table.NONE, *trap_table.TRAPS))
+    return value
+
+
 def _filled(values: Any) -> Any:
     if values == []:
         raise ValueError("at least one")
@@ -182,7 +190,10 @@ class LimitsTable(Record):
 
 
 class MatrixTable(Record):
-    """One ``[[matrix]]``: every combination of its lists is a trial."""
+    """One ``[[matrix]]``: every combination of its lists is a trial.
+
+    ``train_examples`` is what ``[data]`` says where it is left out.
+    """
 
     backbones: Annotated[list[str], BeforeValidator(_distinct), BeforeValidator(_every_backbone)]
     datasets: Annotated[list[str], BeforeValidator(_distinct)]
@@ -193,7 +204,11 @@ class MatrixTable(Record):
     seeds: Annotated[
         list[Annotated[int, Field(ge=0, le=LARGEST_SEED)]], BeforeValidator(_distinct)
     ] = [0]
+    traps: Annotated[list[Annotated[str, AfterValidator(_trap)]], BeforeValidator(_distinct)] = [
+        trap_table.NONE
+    ]
     weights: Annotated[str, AfterValidator(_weights)] = "imagenet"
+    train_examples: Annotated[list[Annotated[int, Field(ge=2)]], BeforeValidator(_distinct)] = []
 
 
 class BackboneTable(Record):
@@ -227,6 +242,19 @@ class HeadTable(Head):
     layers: tuple[HeadLayerTable, ...] = ()
 
 
+class SelectionTable(Selection):
+    """``of`` or ``over`` of a claim."""
+
+    freeze: Annotated[Freeze, BeforeValidator(_freeze)] | None = None
+
+
+class ClaimTable(Claim):
+    """One ``[[claims]]``."""
+
+    of: SelectionTable = SelectionTable()
+    over: SelectionTable | None = None
+
+
 class SuiteFile(Record):
     """The whole file but ``[smoke]``."""
 
@@ -240,6 +268,7 @@ class SuiteFile(Record):
     backbones: list[BackboneTable] = []
     datasets: list[DatasetTable] = []
     heads: list[HeadTable] = []
+    claims: list[ClaimTable] = []
 
 
 def overridden(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,3 +283,34 @@ def overridden(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict
         else:
             merged[key] = value
     return merged
+
+
+def change(text: str) -> tuple[str, dict[str, Any]]:
+    """An override as the command line takes it: ``KEY=VALUE``.
+
+    Args:
+        text: the key is a dotted path into a suite file, the value TOML; what is no TOML is taken
+            as a text.
+
+    Returns:
+        The key, and the overrides that `overridden` takes.
+
+    Raises:
+        BenchError: it has no key.
+    """
+    key, equals, value = text.partition("=")
+    names = [name.strip() for name in key.split(".")]
+    if not equals or not all(re.fullmatch(r"[A-Za-z0-9_-]+", name) for name in names):
+        raise BenchError(f"--set {text}: expected KEY=VALUE, such as phase2.epochs=3")
+    inner: Any = _toml_value(value.strip())
+    for name in reversed(names):
+        inner = {name: inner}
+    return ".".join(names), inner
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        found = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return found["value"] if len(found) == 1 else text

@@ -66,6 +66,16 @@ def test_only_keeps_what_holds_every_word(words: list[str], chosen: list[int]) -
     assert plan.select(TRIALS, words) == tuple(TRIALS[i] for i in chosen)
 
 
+def test_only_takes_the_beginning_of_a_key_and_seed_0s_key_stands_for_all() -> None:
+    first, second, other = TRIALS
+    assert plan.select(TRIALS, [first.key[:12]]) == (first, second)
+    assert plan.select(TRIALS, [second.key]) == (second,)
+    assert plan.select(TRIALS, [second.key[:8], other.key[:8].upper()]) == (second, other)
+    assert plan.select(TRIALS, [first.key, "seed 1"]) == (second,)
+    with pytest.raises(BenchError, match=f"with key {first.key}"):
+        plan.select(TRIALS, ["0123456789ab"])
+
+
 def test_only_that_matches_nothing_shows_what_a_label_looks_like() -> None:
     with pytest.raises(
         BenchError, match=r"--only 'beans seed 7'.*nothing of this suite.*MobileNetV2 · digits"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -11,11 +12,25 @@ out = Console(highlight=False, emoji=False)
 err = Console(stderr=True, highlight=False, emoji=False)
 
 SUITES = Path("suites")
+RECIPES = "recipes"
+
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="A value in place of the suite's (phase2.epochs=3); may be given again.",
+    ),
+]
+"""What `bench run` and `bench measure` change in a suite."""
 
 
 def suite_path(suite: str) -> Path:
-    """The path given, or the file of that name under suites/."""
+    """The path given, or the file of that name under suites/ or suites/recipes/."""
     path, named = Path(suite), SUITES / f"{suite}.toml"
+    recipe = SUITES / RECIPES / named.name
+    if recipe.exists() and not named.exists():
+        named = recipe
     is_path = path.suffix or path.is_file() or (path.is_dir() and not named.exists())
     return path if is_path else named
 

@@ -16,11 +16,12 @@ class Kind(StrEnum):
     FREEZES = "freezes"
     HEADS = "heads"
     AUGMENTATIONS = "augmentations"
+    TRAPS = "traps"
     SUITES = "suites"
 
 
 def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
-    """List backbones, datasets, freeze strategies, heads, augmentations or suites."""
+    """List backbones, datasets, freeze strategies, heads, augmentations, traps or suites."""
     from bench.reporting import listings
 
     out.print(listings.listing(kind.value, SUITES), soft_wrap=True, markup=False)

@@ -1,5 +1,6 @@
 """``bench measure``: what backbones cost."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.console import interruptible, notes, out, suite_path
+from bench.cli.console import Changes, interruptible, notes, out, suite_path
 from bench.cli.show import Form, tables_of
 from bench.errors import BenchError
 
@@ -55,10 +56,11 @@ def measure(
         bool, typer.Option("--again", help="Repeat what is in doubt from an earlier run.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done.")] = False,
+    changes: Changes = None,
     results: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
 ) -> None:
     """Measure what backbones cost: throughput, latency, memory. Trains nothing to accuracy."""
-    from bench.running import cases
+    from bench.running import cases, plan
 
     choice = cases.Choice(
         modes=tuple(m.value for m in mode or [Mode.DEFAULT]),
@@ -66,7 +68,11 @@ def measure(
         image_size=image_size,
         precision=precision.value if precision else None,
     )
-    asked = _asked(what, smoke, choice, only or [])
+    path = _suite_file(what)
+    if changes and path is None:
+        raise BenchError(f"--set {changes[0]}: expected a suite to change, not names of backbones")
+    asked = _asked(path, what, smoke, changes or (), choice)
+    asked = replace(asked, cases=plan.select(asked.cases, only or []))
     if dry_run:
         for case in asked.cases:
             out.print(case.label, markup=False, soft_wrap=True)
@@ -74,32 +80,40 @@ def measure(
     folder = results / asked.name
     with interruptible():
         for run in range(1, runs + 1):
-            complete = _measure_costs(asked, folder, seconds, again, run)
+            complete = _measure_costs(asked, folder, path, seconds, again, run)
     tables_of(folder, Form.CONSOLE, {c.key for c in asked.cases})
     out.print(f"\nresults: {folder}", markup=False, soft_wrap=True)
     raise typer.Exit(0 if complete else 1)
 
 
-def _asked(what: list[str], smoke: bool, choice: "Choice", only: list[str]) -> "Asked":
+def _suite_file(what: list[str]) -> Path | None:
+    """The suite that is named; None for names of backbones."""
+    path = suite_path(what[0])
+    named = path.suffix == ".toml" and (path.exists() or path == Path(what[0]))
+    return path if len(what) == 1 and named else None
+
+
+def _asked(
+    path: Path | None, what: list[str], smoke: bool, changes: Sequence[str], choice: "Choice"
+) -> "Asked":
     """The measurements of a suite, or of backbones by their names."""
     from bench import suite as suites
-    from bench.running import cases, plan
+    from bench.running import cases
 
-    path = suite_path(what[0])
-    if len(what) == 1 and (path.suffix == ".toml" and (path.exists() or path == Path(what[0]))):
-        loaded = suites.load(path, smoke=smoke)
-        asked = cases.of_suite(loaded, choice)
-    else:
-        asked = cases.of_backbones(what, choice)
-    return replace(asked, cases=plan.select(asked.cases, only))
+    if path is None:
+        return cases.of_backbones(what, choice)
+    return cases.of_suite(suites.load(path, smoke=smoke, changes=changes), choice)
 
 
-def _measure_costs(asked: "Asked", folder: Path, seconds: float, again: bool, run: int) -> bool:
+def _measure_costs(
+    asked: "Asked", folder: Path, suite: Path | None, seconds: float, again: bool, run: int
+) -> bool:
     """Measure one after another, never two at once; whether every one has a result.
 
     Args:
         asked: what.
         folder: of the results.
+        suite: the file to keep there; None without one.
         seconds: to time each kind of step.
         again: repeat what is in doubt.
         run: how many times each has been measured at the end.
@@ -116,6 +130,8 @@ def _measure_costs(asked: "Asked", folder: Path, seconds: float, again: bool, ru
     settings = Settings.from_environment()
     with store.writing(folder, settings.names(asked.folder)) as held:
         notes(held.notes)
+        if suite is not None:
+            held.keep_suite(suite.read_bytes())
         with held.scratch() as scratch:
             setup = Setup(
                 settings=settings,

@@ -1,17 +1,20 @@
 """``bench run``: a suite's trials."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.console import err, interruptible, notes, out, suite_path
+from bench.cli.console import Changes, err, interruptible, notes, out, suite_path
 from bench.cli.show import Form, tables_of
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
+    from bench.records import Stack
     from bench.running.plan import Plan
+    from bench.running.runner import Listener
     from bench.running.store import Store
     from bench.settings import Settings
     from bench.suite import Suite
@@ -34,6 +37,11 @@ def run(
     workers: Annotated[
         str, typer.Option(metavar="N|auto", help="Trials at a time; auto: one on each GPU.")
     ] = "1",
+    changes: Changes = None,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Event files of each trial as it ends, for TensorBoard."),
+    ] = None,
     results: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
 ) -> None:
     """Run a suite; the same command continues one that was stopped."""
@@ -41,7 +49,8 @@ def run(
     from bench.running import devices, plan, store
     from bench.settings import Settings
 
-    loaded = suites.load(suite_path(suite), smoke=smoke)
+    path = suite_path(suite)
+    loaded = suites.load(path, smoke=smoke, changes=changes or ())
     if only:
         loaded = loaded.model_copy(update={"trials": plan.select(loaded.trials, only)})
     notes(loaded.warnings)
@@ -52,9 +61,11 @@ def run(
         return
     if problems:
         raise BenchError("; ".join(problems))
+    _prepare(tensorboard)
     folder = results / loaded.name
     with interruptible(), store.writing(folder, settings.names(loaded.folder)) as held:
-        complete = _measure(loaded, held, settings, literal, gpus)
+        held.keep_suite(path.read_bytes())
+        complete = _measure(loaded, held, settings, literal, gpus, tensorboard)
     tables_of(folder, Form.CONSOLE, {t.key for t in loaded.trials})
     out.print(f"\nresults: {folder}", markup=False, soft_wrap=True)
     raise typer.Exit(0 if complete else 1)
@@ -74,8 +85,12 @@ def _measure(
     settings: "Settings",
     literal: bool,
     gpus: Sequence[str | None],
+    tensorboard: Path | None,
 ) -> bool:
-    """Run the suite into a held store; whether every trial has a result and passed its guards."""
+    """Run the suite into a held store; whether every trial has a result and passed its guards.
+
+    A trial with a trap must fail guards that should notice it, and no others.
+    """
     from bench.reporting.live import LiveReport
     from bench.running import runner
     from bench.running.engines import local_engines
@@ -85,13 +100,55 @@ def _measure(
     seconds = 60 * suite.trial_minutes if suite.trial_minutes else None
     with held.scratch() as scratch:
         setup = Setup.of(suite, settings, scratch, literal=literal)
-        with local_engines(setup, seconds, gpus) as engines, LiveReport(out, suite.name) as live:
-            summary = runner.run_side_by_side(suite.trials, held, engines, live)
+        with (
+            local_engines(setup, seconds, gpus) as engines,
+            LiveReport(out, suite.name) as live,
+            _mirrored(live, tensorboard, suite, held) as listener,
+        ):
+            summary = runner.run_side_by_side(suite.trials, held, engines, listener)
     if literal:
         _tell_shared(summary.settled)
-    return summary.all_ok and not any(
-        r.failed_guards for r in (*summary.measured, *summary.settled)
-    )
+    return all(map(_right, (*summary.measured, *summary.settled)))
+
+
+def _prepare(directory: Path | None) -> None:
+    """Find out now, rather than after hours, that there can be no event files."""
+    if directory:
+        from bench.reporting import tensorboard
+
+        tensorboard.prepare(directory)
+
+
+@contextmanager
+def _mirrored(
+    live: "Listener", directory: Path | None, suite: "Suite", held: "Store"
+) -> Iterator["Listener"]:
+    """The listener, or one that writes event files, too."""
+    if directory is None:
+        yield live
+        return
+    from bench.reporting.tensorboard import Mirror
+
+    keys = {trial.key for trial in suite.trials}
+
+    def settled(stack: "Stack") -> "list[Row]":
+        return [row for key, row in held.settled(stack).items() if key in keys]
+
+    mirror = Mirror(live, directory, settled)
+    try:
+        yield mirror
+    finally:
+        notes(mirror.problems)
+
+
+def _right(row: "Row") -> bool:
+    """Whether a trial has a result, and its guards say what they should."""
+    from bench.zoo import traps
+
+    trap = getattr(row.spec, "trap", None)
+    if trap and row.status == "skipped":
+        return True  # the mistake cannot be made there, which is no fault
+    return row.status == "ok" and traps.as_expected(trap, row.failed_guards)
 
 
 def _crowded(gpus: Sequence[str | None]) -> list[str]:

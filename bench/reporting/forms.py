@@ -19,6 +19,8 @@ FORMATS: Mapping[str, str] = {
 NOTE_STARTS: Mapping[str, str] = {"console": "  ", "markdown": "* ", "latex": "% "}
 NOTES_KEPT = 30
 
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
 _MARKS = re.compile(r"[&<>|`*~\\\[\]]|(?<![^\W_])_|_(?![^\W_])")
 """What markdown, or HTML in it, would take for its own; an underscore inside a word is none."""
 
@@ -100,9 +102,20 @@ def _latex_symbols(table: str) -> str:
     return table
 
 
+def inert(text: str) -> str:
+    """Text for a cell of CSV that no spreadsheet takes for a formula.
+
+    A spreadsheet runs what begins with ``=``, ``+``, ``-``, ``@``, a tab or a line break, and shows
+    what begins with an apostrophe. Carriage returns become line feeds: where one stands alone,
+    writers of CSV leave it bare, and readers begin a new line. For text only: numbers stay numbers.
+    """
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{lines}" if text.startswith(_FORMULA_STARTS) else lines
+
+
 def _csv(titles: Sequence[str], lines: Iterable[Sequence[Cell]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(titles)
-    writer.writerows(lines)
+    writer.writerow(map(inert, titles))
+    writer.writerows([inert(c) if isinstance(c, str) else c for c in line] for line in lines)
     return text.getvalue().rstrip("\n")

@@ -14,6 +14,7 @@ from bench.zoo.augmentation import AUGMENTATIONS
 from bench.zoo.backbones import BACKBONES
 from bench.zoo.freezing import FREEZES
 from bench.zoo.heads import HEADS, describe
+from bench.zoo.traps import TRAPS
 
 
 def listing(kind: str, suites: Path) -> str:
@@ -24,6 +25,7 @@ def listing(kind: str, suites: Path) -> str:
         "freezes": _freezes,
         "heads": _heads,
         "augmentations": _augmentations,
+        "traps": _traps,
         "suites": lambda: _suites(suites),
     }
     return tables[kind]()
@@ -88,6 +90,11 @@ def _heads() -> str:
 
 def _augmentations() -> str:
     return _table(["augmentation", "amount"], [[r.name, r.amount] for r in AUGMENTATIONS.values()])
+
+
+def _traps() -> str:
+    lines = [[r.name, r.description, ", ".join(r.guards)] for r in TRAPS.values()]
+    return _table(["trap", "what is done wrong", "guards that notice it"], lines)
 
 
 def _suites(folder: Path) -> str:

@@ -5,6 +5,7 @@ is arithmetic on the suite: nothing here measures time. It is counted as if no p
 and no trial failed, and without the few pictures that guards look at.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import chain
@@ -22,9 +23,13 @@ from bench.running.room import Features, Frontier, Room, room_on
 from bench.settings import Settings
 from bench.steps import Ground, HeadStep, View, pooled_name
 from bench.suite import Suite
-from bench.zoo import freezing, weights
+from bench.zoo import freezing, traps, weights
 
 _Task = TypeVar("_Task", TrialSpec, CostSpec)
+
+KEY_DIGITS = 8
+KEY = re.compile(rf"[0-9a-f]{{{KEY_DIGITS},32}}")
+"""How the beginning of a key is written, where a trial is chosen by it."""
 
 Kind = Literal["images", "activations", "heads", "fine-tuning", "evaluation"]
 KINDS: tuple[Kind, ...] = ("images", "activations", "heads", "fine-tuning", "evaluation")
@@ -201,11 +206,12 @@ def _literally(trial: _Trial, known: Known) -> Iterator[Step]:
     """Phase by phase: val after every epoch and at the end of each phase, test once."""
     key, spec = trial
     pictures = known.counts(spec.data).train
-    looks = 1 + sum(p.epochs + 1 for p in (spec.phase1, spec.phase2) if p)
-    if spec.phase1:
-        yield _own("heads", key, Cost(forward=spec.phase1.epochs), pictures)
-    if spec.phase2:
-        yield _own("fine-tuning", key, Cost(tuning=spec.phase2.epochs), pictures)
+    phase1, phase2 = traps.phases(spec)
+    looks = 1 + sum(p.epochs + 1 for p in (phase1, phase2) if p)
+    if phase1:
+        yield _own("heads", key, Cost(forward=phase1.epochs), pictures)
+    if phase2:
+        yield _own("fine-tuning", key, Cost(tuning=phase2.epochs), pictures)
     yield _own("evaluation", key, Cost(evaluation=looks), pictures)
 
 
@@ -282,18 +288,37 @@ def _json(ground: Ground) -> dict[str, object]:
 
 
 def select(trials: Sequence[_Task], words: Sequence[str]) -> tuple[_Task, ...]:
-    """The trials, or measurements, whose label holds every one of the words, whatever their case.
+    """The trials, or measurements, that the words choose.
+
+    Args:
+        trials: to choose from.
+        words: each is part of the label, whatever its case, and all of these must be; or the
+            beginning of a key (`KEY_DIGITS` digits at least), of which any does. The key of seed 0
+            stands for every seed of its trial.
 
     Raises:
-        BenchError: no trial does.
+        BenchError: nothing fits.
     """
-    chosen = tuple(t for t in trials if all(w.lower() in t.label.lower() for w in words))
+    keys = {w.lower() for w in words if KEY.fullmatch(w.lower())}
+    texts = [w.lower() for w in words if w.lower() not in keys]
+    chosen = tuple(
+        t
+        for t in trials
+        if all(text in t.label.lower() for text in texts)
+        and (not keys or any(own.startswith(key) for own in _keys(t) for key in keys))
+    )
     if not chosen:
         raise BenchError(
             f"--only {' '.join(words)!r}: nothing of this suite matches; "
-            f"one of them is {trials[0].label!r}"
+            f"one of them is {trials[0].label!r}, with key {trials[0].key}"
         )
     return chosen
+
+
+def _keys(task: TrialSpec | CostSpec) -> set[str]:
+    if isinstance(task, CostSpec):
+        return {task.key}
+    return {task.key, task.model_copy(update={"seed": 0}).key}
 
 
 def problems(suite: Suite, settings: Settings) -> list[str]:

@@ -1,0 +1,173 @@
+"""Claims: numbers that somebody published about transfer learning, as data.
+
+A suite that repeats a published recipe holds its claims as ``[[claims]]`` tables;
+`bench.analysis.claimed` holds what was measured against them.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NamedTuple
+
+from bench.errors import suggestion
+from bench.records import Freeze, Record, TrialSpec
+
+Quantity = Literal["accuracy", "accuracy_gain", "trainable_parameters", "throughput_ratio"]
+"""``accuracy``: top-1, 0 to 1. ``accuracy_gain``: of some trials over others, 0.01 is one point.
+``trainable_parameters``: numbers that train in a phase, the head's included.
+``throughput_ratio``: training images/s of one phase over those of another."""
+
+AS_MEANT = "none"
+"""What ``trap`` says of trials without one."""
+
+RANGES: dict[Quantity, tuple[float, float]] = {
+    "accuracy": (0.0, 1.0),
+    "accuracy_gain": (-1.0, 1.0),
+    "trainable_parameters": (0.0, 1e12),
+    "throughput_ratio": (0.0, 1e6),
+}
+"""Between which a claim of each quantity may lie."""
+BETWEEN_TRIALS = ("accuracy_gain", "throughput_ratio")
+OF_A_PHASE = ("trainable_parameters", "throughput_ratio")
+
+
+class Selection(Record):
+    """Which trials a claim is about; what is None may be anything.
+
+    Attributes:
+        backbone, dataset, head: names, as in a matrix.
+        freeze: a freeze strategy.
+        trap: a trap's name; `AS_MEANT` for trials without; None for any that a claim can be about.
+        train_examples: pictures that the suite asks to train on.
+        train_from, train_below: at least, and fewer than, so many pictures trained on.
+        phase: 1 or 2, where a claim is about a phase.
+    """
+
+    backbone: str | None = None
+    dataset: str | None = None
+    head: str | None = None
+    freeze: Freeze | None = None
+    trap: str | None = None
+    train_examples: int | None = None
+    train_from: int | None = None
+    train_below: int | None = None
+    phase: Literal[1, 2] | None = None
+
+    def admits(self, spec: TrialSpec, pictures: int | None = None) -> bool:
+        """Whether a trial is among them.
+
+        Args:
+            spec: of the trial.
+            pictures: that it trained on; where None, what the spec asks for, and any number where
+                it asks for all.
+        """
+        count = pictures if pictures is not None else spec.data.train_examples
+        if count is not None and not (self.train_from or 0) <= count < (self.train_below or 2**63):
+            return False
+        wanted = {name: getattr(self, name) for name in NAMES}
+        found = named(spec)
+        return all(value is None or value == found[name] for name, value in wanted.items())
+
+
+NAMES = ("backbone", "dataset", "head", "freeze", "trap", "train_examples")
+"""What a selection compares for equality."""
+
+
+def named(spec: TrialSpec) -> dict[str, Any]:
+    """What a selection can name of a trial."""
+    return {
+        "backbone": spec.backbone.name,
+        "dataset": spec.data.dataset.name,
+        "head": spec.head.name,
+        "freeze": spec.freeze,
+        "trap": spec.trap or AS_MEANT,
+        "train_examples": spec.data.train_examples,
+    }
+
+
+class Claim(Record):
+    """A number that somebody published, and under which conditions.
+
+    Attributes:
+        text: as published, in a few words.
+        quantity: of what; see `Quantity`.
+        of: the trials that it is about.
+        over: what a gain or a ratio is over; only there.
+        low, high: between which it lies; equal for a single figure.
+        source: who published it, in words.
+        on: the pictures that an accuracy was claimed on; None where that is not said.
+        backbone, dataset, weights: claimed for; None where the claim holds for any.
+        train_pictures: so many were trained on.
+    """
+
+    text: str
+    quantity: Quantity
+    of: Selection = Selection()
+    over: Selection | None = None
+    low: float
+    high: float
+    source: str
+    on: Literal["val", "test"] | None = None
+    backbone: str | None = None
+    dataset: str | None = None
+    weights: str | None = "imagenet"
+    train_pictures: int | None = None
+
+
+class Wrong(NamedTuple):
+    """What is wrong in a claim: the key inside it, the value there, and what would be valid."""
+
+    key: str
+    value: object
+    expected: str
+
+
+def wrong(claim: Claim, trials: Sequence[TrialSpec]) -> Wrong | None:
+    """What is wrong with a claim in a suite of these trials; None if nothing is."""
+    if claim.low > claim.high:
+        return Wrong("low", claim.low, f"at most high, which is {claim.high:g}")
+    least, most = RANGES[claim.quantity]
+    for key in ("low", "high"):
+        if not least <= getattr(claim, key) <= most:
+            valid = f"{claim.quantity} from {least:g} to {most:g}"
+            return Wrong(key, getattr(claim, key), valid)
+    if (claim.over is None) == (claim.quantity in BETWEEN_TRIALS):
+        of_two = " and ".join(BETWEEN_TRIALS)
+        return Wrong("over", claim.over and _said(claim.over), f"to be there for {of_two} only")
+    sides = [("of", claim.of), *([("over", claim.over)] if claim.over else [])]
+    return next(
+        (found for key, side in sides if (found := _of_side(key, side, claim, trials))), None
+    )
+
+
+def _of_side(key: str, side: Selection, claim: Claim, trials: Sequence[TrialSpec]) -> Wrong | None:
+    if claim.quantity in OF_A_PHASE and side.phase is None:
+        return Wrong(f"{key}.phase", None, f"1 or 2, since {claim.quantity} is of a phase")
+    for name in NAMES:
+        value = getattr(side, name)
+        found = list(dict.fromkeys(named(t)[name] for t in trials))
+        if value is not None and value not in found:
+            texts = [_text(x) for x in found if x is not None]
+            valid = f"a {name} of this suite's trials; {suggestion(_text(value), texts)}"
+            return Wrong(f"{key}.{name}", _text(value), valid)
+    if not any(side.admits(trial) and _has(trial, side.phase) for trial in trials):
+        return Wrong(key, _said(side), "what fits a trial of this suite")
+    return None
+
+
+def _has(trial: TrialSpec, phase: int | None) -> bool:
+    return phase is None or bool(trial.phase1 if phase == 1 else trial.phase2)
+
+
+def _said(side: Selection) -> dict[str, object]:
+    """A selection as a suite says it."""
+    said = side.model_dump(exclude_none=True)
+    return said | ({"freeze": side.freeze.label} if side.freeze else {})
+
+
+def _text(value: object) -> str:
+    return value.label if isinstance(value, Freeze) else str(value)
+
+
+def first_wrong(claims: Iterable[Claim], trials: Sequence[TrialSpec]) -> tuple[int, Wrong] | None:
+    """The first claim that is wrong, by its number from 0, and what is wrong with it."""
+    found = ((i, wrong(claim, trials)) for i, claim in enumerate(claims))
+    return next(((i, what) for i, what in found if what), None)
