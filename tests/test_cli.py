@@ -392,6 +392,21 @@ def test_a_run_prints_its_trials_its_table_and_where_it_is(
     assert "[1/2]" not in again.out
 
 
+@pytest.mark.usefixtures("engine")
+def test_a_results_folder_is_run_again_trial_by_trial(
+    bench: Bench, suite: Path, tmp_path: Path
+) -> None:
+    bench("run", suite, "--results", tmp_path / "r")
+    first = tmp_path / "r" / "small"
+    rows = read(first).rows
+    words = ["run", first, "--only", rows[1].key[:12], "--results", tmp_path / "again"]
+    assert bench(*words).code == 0
+    second = tmp_path / "again" / "small"
+    assert [r.spec for r in read(second).rows] == [rows[1].spec]
+    assert (second / "suite.toml").read_bytes() == suite.read_bytes()
+    assert "run as they are" in refused(bench("run", first, "--smoke"))
+
+
 @pytest.mark.parametrize("words", [[], ["--literal"]], ids=["shared", "literal"])
 def test_workers_are_told_whether_to_share(
     bench: Bench, suite: Path, tmp_path: Path, engine: type[Engine], words: list[str]

@@ -22,14 +22,22 @@ if TYPE_CHECKING:
 
 
 def run(
-    suite: Annotated[str, typer.Argument(help="A suite file, or its name under suites/.")],
+    suite: Annotated[
+        str,
+        typer.Argument(
+            help="A suite file, its name under suites/, or a results folder to run again."
+        ),
+    ],
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Its tiny version, by its smoke table.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Only trials whose label holds this text; may be given again."),
+        typer.Option(
+            help="Only trials whose label holds this text, or whose key begins so; may be given "
+            "again."
+        ),
     ] = None,
     literal: Annotated[
         bool, typer.Option("--literal", help="Share nothing: each trial step by step.")
@@ -45,12 +53,10 @@ def run(
     results: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
 ) -> None:
     """Run a suite; the same command continues one that was stopped."""
-    from bench import suite as suites
     from bench.running import devices, plan, store
     from bench.settings import Settings
 
-    path = suite_path(suite)
-    loaded = suites.load(path, smoke=smoke, changes=changes or ())
+    loaded, file = _loaded(suite_path(suite), smoke, changes or [])
     if only:
         loaded = loaded.model_copy(update={"trials": plan.select(loaded.trials, only)})
     notes(loaded.warnings)
@@ -64,11 +70,25 @@ def run(
     _prepare(tensorboard)
     folder = results / loaded.name
     with interruptible(), store.writing(folder, settings.names(loaded.folder)) as held:
-        held.keep_suite(path.read_bytes())
+        if file.is_file():
+            held.keep_suite(file.read_bytes())
         complete = _measure(loaded, held, settings, literal, gpus, tensorboard)
     tables_of(folder, Form.CONSOLE, {t.key for t in loaded.trials})
     out.print(f"\nresults: {folder}", markup=False, soft_wrap=True)
     raise typer.Exit(0 if complete else 1)
+
+
+def _loaded(path: Path, smoke: bool, changes: Sequence[str]) -> "tuple[Suite, Path]":
+    """The suite, or the trials of a results folder; and the file that it is, or was, written in."""
+    from bench import suite as suites
+    from bench.running import again, store
+
+    if not path.is_dir():
+        return suites.load(path, smoke=smoke, changes=changes), path
+    if smoke or changes:
+        option = "--smoke" if smoke else "--set"
+        raise BenchError(f"{path}: {option}: the trials of a results folder run as they are")
+    return again.suite_of(path), path / store.SUITE
 
 
 def _print_trials(planned: "Plan", problems: list[str]) -> None:
