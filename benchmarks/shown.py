@@ -21,7 +21,7 @@ from benchmarks import calibrated, many_rows, measured, memory, numerics, overhe
 from benchmarks import tables as speed_tables
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/regression.md")
+PAGES = ("README.md", "docs/regression.md", "docs/measurements.md")
 
 Make = Callable[[Path], str]
 
@@ -72,8 +72,8 @@ def filled(page: str) -> str:
 
 STACKS = "results/reference/stacks/regression"
 REPORTS: Mapping[str, tuple[str, str]] = {
-    "reports/regression/tensorflow-2.20-2.21.md": ("tensorflow-2.20", "tensorflow-2.21"),
-    "reports/regression/tensorflow-jax.md": ("tensorflow-2.21", "jax"),
+    "reports/reference/regression/tensorflow-2.20-2.21.md": ("tensorflow-2.20", "tensorflow-2.21"),
+    "reports/reference/regression/tensorflow-jax.md": ("tensorflow-2.21", "jax"),
 }
 """A comparison each, as `bench compare --format markdown` makes it of two stacks' folders."""
 
