@@ -32,8 +32,8 @@ help:
 
 quickstart: .venv/ready
 	$(BIN)/bench run suites/quickstart.toml
-	@$(BIN)/bench show results/quickstart --format markdown > reports/quickstart.md
-	@echo "report:  reports/quickstart.md"
+	@echo
+	@$(BIN)/bench report results/quickstart -o reports/quickstart
 
 speed: .venv/ready
 	$(BIN)/python -m benchmarks.speed

@@ -239,7 +239,7 @@ def _source(name: str, folder: Path) -> Source:
 
 def _names(folders: Iterable[Path]) -> list[str]:
     """The shortest ends of their paths that tell them apart."""
-    parts = [tuple(p for p in folder.parts if p not in ("..", "/", ".")) for folder in folders]
+    parts = [folder.resolve().parts[1:] for folder in folders]
     for length in range(1, max(map(len, parts), default=0) + 1):
         names = ["/".join(p[-length:]) for p in parts]
         if len(set(names)) == len(names):

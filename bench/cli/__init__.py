@@ -15,7 +15,20 @@ from typing import Annotated
 import typer
 
 from bench import __version__
-from bench.cli import baseline, compare, fingerprint, look, measure, run, show, stacks
+from bench.cli import (
+    baseline,
+    claims,
+    compare,
+    export,
+    fingerprint,
+    look,
+    measure,
+    plot,
+    report,
+    run,
+    show,
+    stacks,
+)
 from bench.cli.console import err, out
 from bench.errors import BenchError
 
@@ -32,6 +45,10 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "show": show.show,
     "fingerprint": fingerprint.fingerprint,
     "compare": compare.compare,
+    "report": report.report,
+    "plot": plot.plot,
+    "claims": claims.claims,
+    "export": export.export,
     "stacks": stacks.stacks,
     "list": look.list_,
     "cache": look.cache,

@@ -23,6 +23,9 @@ class DatasetRow:
         classes: how many; None where that depends on the data.
         description: one line for lists.
         caveats: what a reader must know about numbers on this dataset.
+        shareable: whether its licence lets anybody pass single pictures on without naming who
+            took each. The photographers of ``tf_flowers`` must be named one by one; those of
+            ``cats_vs_dogs`` and ``stanford_dogs`` were never asked.
     """
 
     name: str
@@ -31,6 +34,7 @@ class DatasetRow:
     classes: int | None
     description: str
     caveats: tuple[str, ...] = ()
+    shareable: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ _ROWS = (
             "Tiny grey pictures, scaled up: a check that everything works, "
             "not a benchmark of photographs.",
         ),
+        shareable=True,
     ),
 )
 

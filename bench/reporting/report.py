@@ -1,0 +1,325 @@
+"""A report: a folder with a page, a document, tables and plots, made from results folders alone.
+
+    output/index.html            the page (`bench.reporting.page`)
+    output/report.md             the document (`bench.reporting.markdown_report`)
+    output/tables/NAME.csv|md|tex
+    output/plots/NAME.png|svg
+
+Equal results give equal files: nothing in them says when or where they were made. They are written
+beside the folder and moved into it when all of them are there.
+"""
+
+import csv
+import io
+import shlex
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from bench.analysis import claimed, details, evidence
+from bench.analysis.details import Detail, shown
+from bench.analysis.evidence import Evidence, Source
+from bench.data import thumbnails
+from bench.errors import BenchError
+from bench.records import Dataset
+from bench.reporting import answers, claim_tables, cost_tables, markdown_report, plots, tables
+from bench.reporting.forms import foreign, kept, printed
+from bench.reporting.markdown_report import Image, Parts, escaped
+from bench.reporting.page import content, page
+from bench.settings import Settings
+
+Pictures = Literal["none", "shareable", "all"]
+"""Which pictures may stand in the page: of no dataset, of those whose licence lets anybody pass
+them on, of any."""
+
+PAGE, DOCUMENT, TABLES, PLOTS = "index.html", "report.md", "tables", "plots"
+ENDINGS: Mapping[str, str] = {"csv": "csv", "markdown": "md", "latex": "tex"}
+"""Of tables, by form."""
+
+Files = dict[str, bytes]
+"""Contents by path in the output."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was made.
+
+    Attributes:
+        folder: that holds it.
+        page, document: in it.
+        answers: what each is about, and its sentences.
+        problems: what could not be read.
+    """
+
+    folder: Path
+    page: Path
+    document: Path
+    answers: tuple[tuple[str, tuple[str, ...]], ...]
+    problems: tuple[str, ...]
+
+
+def build(
+    folders: Sequence[Path],
+    output: Path,
+    settings: Settings,
+    pictures: Pictures = "shareable",
+    title: str | None = None,
+) -> Report:
+    """Make a report.
+
+    Args:
+        folders: of results, one or several.
+        output: the folder to make, or to make again.
+        settings: where decoded pictures lie.
+        pictures: which may stand in the page.
+        title: its heading; made from the folders' names if None.
+
+    Raises:
+        StoreError: a folder holds no results.
+        BenchError: the output cannot be written, or holds a page that is not ours.
+    """
+    _check_ours(output)
+    found = _without_paths(evidence.read(folders))
+    chosen, left_out = details.chosen_for_detail(found)
+    sources = {source.name: source for source in found.sources}
+    heading = title or f"Results of {_listed([s.name for s in found.sources])}"
+    claims = _claims(found)
+    parts = Parts(
+        title=heading,
+        evidence=found,
+        answers=answers.every(found),
+        trials=[(s.name, markdown_report.trials(s)) for s in found.sources if s.rows],
+        costs=[(s.name, markdown_report.costs(s)) for s in found.sources if s.costs],
+        claims=_claims_text(claims),
+        images=(),
+        details=[details.detail(sources[line.source], line) for line in chosen],
+        left_out=left_out,
+        files=(),
+        command=_command(folders, output, pictures, title),
+    )
+    small = _thumbnails(parts.details, pictures, settings)
+    _write(output, _files(parts, claims, small))
+    said = tuple((subject, tuple(sentences)) for subject, sentences in parts.answers)
+    return Report(output, output / PAGE, output / DOCUMENT, said, found.problems)
+
+
+def _files(parts: Parts, claims: claim_tables.Claims, small: Mapping[str, bytes]) -> Files:
+    """All of it; the page last, which links to the others."""
+    files = dict(_tables(parts, claims))
+    drawn = list(plots.panels(parts.evidence))
+    images = [Image(p.name, p.title, p.alt, p.caption) for p in drawn]
+    text = replace(parts, images=images, files=sorted(files))
+    files |= _drawn(drawn)
+    files[DOCUMENT] = markdown_report.document(text).encode()
+    files[PAGE] = page.render(
+        content.Content(
+            title=parts.title,
+            evidence=parts.evidence,
+            suites=tuple(s.name for s in parts.evidence.sources),
+            answers=tuple(content.Answer(s, tuple(said)) for s, said in parts.answers),
+            claims=_claims_content(claims),
+            plots=tuple(map(_both_themes, drawn)),
+            details=tuple(parts.details),
+            thumbnails=small,
+            command=parts.command,
+        )
+    ).encode()
+    return files
+
+
+def _both_themes(panel: plots.Panel) -> content.Plot:
+    light, dark = plots.svg(panel, "light"), plots.svg(panel, "dark")
+    return content.Plot(panel.name, panel.title, panel.alt, panel.caption, light, dark)
+
+
+def _drawn(panels: Iterable[plots.Panel]) -> Files:
+    """Every plot as files."""
+    files: Files = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for panel in panels:
+            for file in plots.save(panel, Path(scratch)):
+                files[f"{PLOTS}/{file.name}"] = file.read_bytes()
+    return files
+
+
+def _thumbnails(
+    trials: Iterable[Detail], pictures: Pictures, settings: Settings
+) -> dict[str, bytes]:
+    """Of the mistakes, as far as they may be shown and this machine has them."""
+    wanted: dict[tuple[Dataset, int], set[str]] = {}
+    for trial in trials:
+        data = trial.line.group.spec.data
+        if pictures == "all" or (pictures == "shareable" and thumbnails.shareable(data.dataset)):
+            mistaken = {mistake.picture for mistake in trial.mistakes}
+            wanted.setdefault((data.dataset, data.image_size), set()).update(mistaken)
+    found: dict[str, bytes] = {}
+    for (dataset, size), hashes in wanted.items():
+        found |= thumbnails.find(dataset, size, hashes - set(found), settings)
+    return found
+
+
+# ------------------------------------------------------------------------------------------ words
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _command(folders: Sequence[Path], output: Path, pictures: Pictures, title: str | None) -> str:
+    words = ["bench", "report", *map(shown, folders), "-o", shown(output)]
+    words += ["--title", title] if title else []
+    words += ["--pictures", pictures] if pictures != "shareable" else []
+    return shlex.join(words)
+
+
+def _without_paths(found: Evidence) -> Evidence:
+    """Reports are passed on: what could not be read is named as counted from here."""
+
+    def named(source: Source) -> Source:
+        start = f"{source.folder}/"
+        short = f"{shown(source.folder)}/"
+        problems = (
+            short + p.removeprefix(start) if p.startswith(start) else p for p in source.problems
+        )
+        return replace(source, problems=tuple(problems))
+
+    return replace(found, sources=tuple(map(named, found.sources)))
+
+
+# ------------------------------------------------------------------------------------------ tables
+
+
+def _claims(found: Evidence) -> claim_tables.Claims:
+    """Of the suites that the folders keep."""
+    judged = []
+    for source in found.sources:
+        suite = claimed.kept_suite(source.folder)
+        if suite and suite.claims:
+            groups = [line.group for line in found.lines if line.source == source.name]
+            name = source.folder.absolute().name
+            of_suite = claimed.judge(suite.claims, groups, source.costs, suite.trials, name)
+            judged += [(source.name, one) for one in of_suite]
+    return judged
+
+
+def _claims_text(claims: claim_tables.Claims) -> str:
+    if not claims:
+        return ""
+    titles, lines = claim_tables.table(claims)
+    body = markdown_report.table(printed(titles, lines, markdown_report.FORM))
+    told = "\n".join(f"* {escaped(note)}" for note in kept(claim_tables.notes(claims)))
+    return f"{body}\n\n{told}"
+
+
+def _claims_content(claims: claim_tables.Claims) -> content.Claims | None:
+    if not claims:
+        return None
+    titles, lines = claim_tables.table(claims)
+    told = tuple(claim_tables.notes(claims))
+    return content.Claims(tuple(titles), tuple(map(tuple, lines)), told)
+
+
+def _tables(parts: Parts, claims: claim_tables.Claims) -> Iterator[tuple[str, bytes]]:
+    """Every table in every form. Folders stand one after another: rows of two are no seeds."""
+    sources = parts.evidence.sources
+    measured = [s for s in sources if s.costs]
+    for form, ending in ENDINGS.items():
+        if form == markdown_report.FORM:
+            trials, costs, claimed_text = parts.trials, parts.costs, parts.claims
+        else:
+            trials = [(s.name, tables.render(s.rows, form, s.costs)) for s in sources]
+            costs = [(s.name, cost_tables.render(s.costs, form)) for s in measured]
+            claimed_text = claim_tables.document(claims, form) if claims else ""
+        yield _file("trials", ending, _stacked(trials, form, len(sources) > 1))
+        if costs:
+            yield _file("costs", ending, _stacked(costs, form, len(sources) > 1))
+        if claims:
+            yield _file("claims", ending, claimed_text)
+
+
+def _file(name: str, ending: str, text: str) -> tuple[str, bytes]:
+    return f"{TABLES}/{name}.{ending}", f"{text}\n".encode()
+
+
+def _stacked(texts: Sequence[tuple[str, str]], form: str, several: bool) -> str:
+    if not several:
+        return "\n\n".join(text for _, text in texts)
+    if form == "csv":
+        return _one_csv(texts)
+    parts = []
+    for name, text in texts:
+        title = (
+            f"## {escaped(name)}" if form == markdown_report.FORM else f"% {foreign(name, form)}"
+        )
+        parts.append(f"{title}\n\n{text}")
+    return "\n\n".join(parts)
+
+
+def _one_csv(texts: Sequence[tuple[str, str]]) -> str:
+    """One table with a column that says which folder a line is from."""
+    lines = [
+        {"results": name} | line
+        for name, text in texts
+        for line in csv.DictReader(io.StringIO(text, newline=""))
+    ]
+    headings = [next(csv.reader(io.StringIO(text, newline=""))) for _, text in texts]
+    titles = list(dict.fromkeys(["results", *(title for found in headings for title in found)]))
+    return printed(titles, [[line.get(title) for title in titles] for line in lines], "csv")
+
+
+# ------------------------------------------------------------------------------------------- files
+
+
+def _check_ours(output: Path) -> None:
+    """Raise `BenchError` if this is a file, or a folder with somebody else's page."""
+    if output.exists() and not output.is_dir():
+        raise BenchError(f"{output}: is a file; expected a folder for the report")
+    there = [name for name in (PAGE, DOCUMENT) if (output / name).exists()]
+    if there and markdown_report.MARK not in _text(output / DOCUMENT):
+        raise BenchError(
+            f"{output}: holds {there[0]}, which is no report of Bench; expected a new folder, or "
+            "that of an earlier report"
+        )
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _write(output: Path, files: Files) -> None:
+    """All files, or none; then those go that only an earlier report had.
+
+    Raises:
+        BenchError: they cannot be written.
+    """
+    before = _earlier(output)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
+        try:
+            for name, data in files.items():
+                (scratch / name).parent.mkdir(exist_ok=True)
+                (scratch / name).write_bytes(data)
+            for name in files:
+                (output / name).parent.mkdir(parents=True, exist_ok=True)
+                (scratch / name).replace(output / name)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        for name in before - set(files):
+            (output / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise BenchError(f"{output}: the report cannot be written: {error}") from error
+
+
+def _earlier(output: Path) -> set[str]:
+    """Tables and plots that an earlier report made: those that its document links to."""
+    text = _text(output / DOCUMENT)
+    patterns = (*(f"{TABLES}/*.{e}" for e in ENDINGS.values()), f"{PLOTS}/*.png", f"{PLOTS}/*.svg")
+    there = (f.relative_to(output).as_posix() for p in patterns for f in output.glob(p))
+    return {name for name in there if f"({name})" in text}
