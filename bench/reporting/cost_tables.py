@@ -23,12 +23,12 @@ def rate(found: Rate | None) -> str | None:
     """``93.1 (88–96)``: median images/s, and what 95% of the bursts lay between."""
     if found is None:
         return None
-    return f"{_digits(found.median)} ({_digits(found.low)}–{_digits(found.high)})"
+    return f"{digits(found.median)} ({digits(found.low)}–{digits(found.high)})"
 
 
 def _marked(row: CostResult, short: bool = False) -> str | None:
     """Throughput with a ? where it is in doubt."""
-    found = _digits(row.device.median) if short and row.device else rate(row.device)
+    found = digits(row.device.median) if short and row.device else rate(row.device)
     return f"{found} ?" if found and row.doubtful else found
 
 
@@ -38,7 +38,7 @@ def _end_to_end(row: CostResult) -> str | None:
     return f"{found} input-bound" if found and row.input_bound else found
 
 
-def _digits(number: float) -> str:
+def digits(number: float) -> str:
     """Three significant digits, without an exponent."""
     if number >= 100:
         return f"{number:,.0f}"
@@ -49,8 +49,8 @@ def _latency(row: CostResult) -> str | None:
     found = row.latency
     if found is None:
         return None
-    last = "–" if found.p99 is None else _digits(found.p99)
-    return f"{_digits(found.median)} / {_digits(found.p90)} / {last}"
+    last = "–" if found.p99 is None else digits(found.p99)
+    return f"{digits(found.median)} / {digits(found.p90)} / {last}"
 
 
 def _size(title: str, field: str, written: Callable[[float], str]) -> Column:
@@ -97,7 +97,7 @@ def _utilisation(row: CostResult) -> str | None:
 
 
 def _joules(row: CostResult) -> str | None:
-    return None if row.joules_per_image is None else _digits(row.joules_per_image)
+    return None if row.joules_per_image is None else digits(row.joules_per_image)
 
 
 STACK = Column("stack", lambda r: r.stack.id)
@@ -123,7 +123,7 @@ COLUMNS = (
     _size("trainable", "trainable", count),
     _size("parameters", "parameters", count),
     _size("disk MB", "disk_bytes", lambda n: f"{n / 1e6:.0f}"),
-    _size("GMACs", "step_macs", lambda n: _digits(n / 1e9)),
+    _size("GMACs", "step_macs", lambda n: digits(n / 1e9)),
     Column("MFU %", _utilisation),
     Column("J/image", _joules),
 )
@@ -167,8 +167,8 @@ TIDY = (
 
 def render(rows: Sequence[CostResult], form: str) -> str:
     """The table of these rows, in a form of `bench.reporting.forms`."""
-    columns: Sequence[Column] = TIDY if form == "csv" else _columns(rows)
-    return printed([c.title for c in columns], [[c.cell(r) for c in columns] for r in rows], form)
+    shown: Sequence[Column] = TIDY if form == "csv" else columns(rows)
+    return printed([c.title for c in shown], [[c.cell(r) for c in shown] for r in rows], form)
 
 
 def overview(rows: Sequence[CostResult], form: str) -> str:
@@ -198,13 +198,13 @@ def overview(rows: Sequence[CostResult], form: str) -> str:
 
 def _of_backbone(rows: Sequence[CostResult]) -> list[Cell]:
     """Latency; the most memory of any workload; and what does not depend on the workload."""
-    latency = next((_digits(r.latency.median) for r in rows if r.latency), None)
+    latency = next((digits(r.latency.median) for r in rows if r.latency), None)
     known = [r for r in rows if r.memory]
     memory = _gib(max(known, key=lambda r: r.memory.peak if r.memory else 0)) if known else None
     size = next((r.size for r in rows if r.size), None)
     if size is None:
         return [latency, memory, None, None, None]
-    macs, disk = _digits(size.forward_macs / 1e9), f"{size.disk_bytes / 1e6:.0f}"
+    macs, disk = digits(size.forward_macs / 1e9), f"{size.disk_bytes / 1e6:.0f}"
     return [latency, memory, count(size.parameters), macs, disk]
 
 
@@ -221,7 +221,7 @@ def _works(rows: Sequence[CostResult]) -> dict[str, str]:
     return {r.key: f"{r.spec.work} {r.spec.optimizer}" if several else r.spec.work for r in rows}
 
 
-def _columns(rows: Sequence[CostResult]) -> list[Column]:
+def columns(rows: Sequence[CostResult]) -> list[Column]:
     """What tells the rows apart, what was measured of any of them, and what went wrong."""
     measured = [c for c in COLUMNS if any(c.cell(r) is not None for r in rows)]
     found = [*_apart(rows), *measured]

@@ -1,0 +1,81 @@
+"""What the page of a report is made from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bench.analysis.details import Detail
+from bench.analysis.evidence import Evidence
+from bench.reporting.forms import Cell
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came out, in words.
+
+    Attributes:
+        subject: what it is about: a dataset.
+        sentences: the first one is the answer.
+    """
+
+    subject: str
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A picture of the results.
+
+    Attributes:
+        name: for links.
+        title, alt, caption: for readers; ``alt`` says what the picture shows.
+        light, dark: SVG documents on a transparent ground, one for each theme.
+    """
+
+    name: str
+    title: str
+    alt: str
+    caption: str
+    light: bytes
+    dark: bytes
+
+
+@dataclass(frozen=True)
+class Claims:
+    """Published claims beside what was measured.
+
+    Attributes:
+        titles: headings of the columns.
+        lines: a cell for each of them.
+        notes: what a reader must know about them.
+    """
+
+    titles: tuple[str, ...]
+    lines: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Content:
+    """A report.
+
+    Attributes:
+        title: its heading.
+        evidence: the results.
+        suites: what they are results of.
+        answers: in words, by dataset.
+        claims: None where nobody claimed anything.
+        plots: in the order to look at them.
+        details: of the trials that have a part of their own; the page counts the others.
+        thumbnails: JPEG pictures, by the hash of the picture that they show.
+        command: what makes this report again; empty for none.
+    """
+
+    title: str
+    evidence: Evidence
+    suites: tuple[str, ...] = ()
+    answers: tuple[Answer, ...] = ()
+    claims: Claims | None = None
+    plots: tuple[Plot, ...] = ()
+    details: tuple[Detail, ...] = ()
+    thumbnails: Mapping[str, bytes] = field(default_factory=dict)
+    command: str = ""
