@@ -14,7 +14,7 @@ from typing import Literal
 
 from bench.analysis import ranking
 from bench.analysis.accuracy_stats import accuracy
-from bench.analysis.ranking import Standing
+from bench.analysis.ranking import Ranked, Standing
 from bench.analysis.speeds import Speeds
 from bench.analysis.stats import Estimate
 from bench.analysis.summary import Group, Spread, summarise
@@ -185,6 +185,11 @@ class Evidence:
     def problems(self) -> tuple[str, ...]:
         """Lines of the store that could not be read."""
         return tuple(problem for source in self.sources for problem in source.problems)
+
+    def ranked(self, source: Source | None = None) -> Ranked:
+        """The lines, or those of one folder, with their standing among all of them."""
+        lines = [x for x in self.lines if source is None or x.source == source.name]
+        return Ranked(tuple(x.group for x in lines), tuple(x.standing for x in lines))
 
     @property
     def several_sources(self) -> bool:

@@ -1,19 +1,41 @@
 """Which trials are the best on a dataset, as far as test pictures tell, and which are ties."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from bench.analysis.accuracy_stats import accuracy, accuracy_difference
 from bench.analysis.stats import holm
-from bench.analysis.summary import Group
+from bench.analysis.summary import Group, summarise
+from bench.records import TrialResult
 
 Standing = Literal["best", "tie", ""]
 LEVEL = 0.95
 
 
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """Trials, and which of them are the best.
+
+    Attributes:
+        groups: the trials, their seeds taken together.
+        standings: of each.
+    """
+
+    groups: tuple[Group, ...]
+    standings: tuple[Standing, ...]
+
+
+def ranked(rows: Iterable[TrialResult]) -> Ranked:
+    """Take the seeds of rows together, and rank the trials."""
+    groups = summarise(rows)
+    return Ranked(tuple(groups), tuple(standings(groups)))
+
+
 def standings(groups: Sequence[Group]) -> list[Standing]:
-    """For each group whether it is the best on its pictures. Nobody should choose a trap, or a frozen
-    backbone of random weights, so these are nothing.
+    """For each group whether it is the best on its pictures.
+
+    Nobody should choose a trap, or a frozen backbone of random weights, so these are nothing.
 
     The group with the highest accuracy is ``best`` if every other on the same pictures is told from
     it; otherwise it and those that are not told from it are a ``tie``. One alone is nothing.

@@ -1,6 +1,6 @@
 """Rows of one trial under several seeds, taken together."""
 
-import statistics
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -53,8 +53,10 @@ class Group:
         values = [v for v in map(value, self.finished) if v is not None]
         if not values:
             return None
-        deviation = statistics.stdev(values) if len(values) > 1 else None
-        return Spread(statistics.fmean(values), deviation, len(values))
+        mean = math.fsum(values) / len(values)
+        squares = math.fsum((v - mean) ** 2 for v in values)
+        deviation = math.sqrt(squares / (len(values) - 1)) if len(values) > 1 else None
+        return Spread(mean, deviation, len(values))
 
     def phase(self, number: int, value: Callable[[PhaseResult], float | None]) -> Spread | None:
         """The same for a value of phase 1 or 2; None where that phase never ran."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from bench import __version__
 from bench.analysis.details import Detail, described
 from bench.analysis.evidence import Evidence, Source
+from bench.analysis.ranking import Ranked
 from bench.analysis.summary import Group
 from bench.costs import CostResult
 from bench.records import Environment, TrialResult
@@ -105,10 +106,15 @@ def table(text: str) -> str:
     return _MARKS.sub(lambda mark: f"&#{ord(mark[0])};", text)
 
 
-def trials(source: Source) -> str:
-    """The main table of one folder, and its notes."""
-    body = table(tables.render(source.rows, FORM, source.costs))
-    said = list(notes(source.rows))
+def trials(source: Source, found: Ranked) -> str:
+    """The main table of one folder, and its notes.
+
+    Args:
+        source: the folder.
+        found: its trials, ranked among those of all folders.
+    """
+    body = table(tables.render(source.rows, FORM, source.costs, known=found))
+    said = list(notes(source.rows, found))
     if tables.APART in body:
         said.append(f"img/s{tables.APART}: of the stock model, as `bench measure` found it")
     return "\n\n".join(filter(None, (body, _bullets(said))))

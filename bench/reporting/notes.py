@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from bench.analysis import ranking
-from bench.analysis.summary import Group, summarise
+from bench.analysis.ranking import Ranked, ranked
+from bench.analysis.summary import Group
 from bench.records import TrialResult
 from bench.reporting.forms import kept
 from bench.zoo.traps import noticing
@@ -15,11 +15,17 @@ WAIT_SHARE, WAIT_SECONDS = 0.1, 10.0
 """A phase that waits for input in a larger share, and is no shorter, is worth a note."""
 
 
-def notes(rows: Sequence[TrialResult]) -> list[str]:
-    """What a reader must know about these numbers: doubts, caveats, failures, guards."""
+def notes(rows: Sequence[TrialResult], known: Ranked | None = None) -> list[str]:
+    """What a reader must know about these numbers: doubts, caveats, failures, guards.
+
+    Args:
+        rows: that the numbers are of.
+        known: what `ranking.ranked` makes of them, where that was done already.
+    """
+    found = known or ranked(rows)
     return kept(
         [
-            *(*_sampling(rows), *_sharing(rows), *_failures(rows), *_traps(rows)),
+            *(*_sampling(rows, found), *_sharing(rows, found), *_failures(rows), *_traps(rows)),
             *(*_waiting(rows), *_caveats(rows)),
         ]
     )
@@ -37,10 +43,10 @@ def _caveats(rows: Sequence[TrialResult]) -> Iterator[str]:
             yield f"{row.spec.backbone.name}: weights from {row.weights.source}"
 
 
-def _sampling(rows: Sequence[TrialResult]) -> Iterator[str]:
+def _sampling(rows: Sequence[TrialResult], found: Ranked) -> Iterator[str]:
     """What the interval is of, and what it is not."""
     tests = {(r.spec.data.dataset.name, r.dataset.test) for r in rows if r.dataset}
-    groups = [g for g in summarise(rows) if g.correct is not None]
+    groups = [g for g in found.groups if g.correct is not None]
     if groups:
         pictures = ", ".join(f"{name} {count:,}" for name, count in sorted(tests))
         single = any(len(g.finished) == 1 for g in groups)
@@ -49,16 +55,16 @@ def _sampling(rows: Sequence[TrialResult]) -> Iterator[str]:
             f"{INTERVAL}: interval of the test accuracy, over pictures and seeds like these "
             f"(test pictures: {pictures}){without}"
         )
-    if any(ranking.standings(groups)):
+    if any(found.standings):
         yield (
             f"{BEST}: told from every other trial on the same test pictures; tie: not told from "
             "the highest (paired by picture, adjusted for their number)"
         )
 
 
-def _sharing(rows: Sequence[TrialResult]) -> Iterator[str]:
+def _sharing(rows: Sequence[TrialResult], found: Ranked) -> Iterator[str]:
     """What spread and times leave out where trials saw the same views, or shared work."""
-    several = [g for g in summarise(rows) if len(g.finished) > 1]
+    several = [g for g in found.groups if len(g.finished) > 1]
     same = dict.fromkeys(v for g in several if (v := views(g)) not in (None, "per-seed"))
     if same:
         yield (

@@ -91,7 +91,9 @@ def build(
         title=heading,
         evidence=found,
         answers=answers.every(found),
-        trials=[(s.name, markdown_report.trials(s)) for s in found.sources if s.rows],
+        trials=[
+            (s.name, markdown_report.trials(s, found.ranked(s))) for s in found.sources if s.rows
+        ],
         costs=[(s.name, markdown_report.costs(s)) for s in found.sources if s.costs],
         claims=_claims_text(claims),
         images=(),
@@ -230,7 +232,7 @@ def _tables(parts: Parts, claims: claim_tables.Claims) -> Iterator[tuple[str, by
         if form == markdown_report.FORM:
             trials, costs, claimed_text = parts.trials, parts.costs, parts.claims
         else:
-            trials = [(s.name, tables.render(s.rows, form, s.costs)) for s in sources]
+            trials = [(s.name, _trials(parts.evidence, s, form)) for s in sources]
             costs = [(s.name, cost_tables.render(s.costs, form)) for s in measured]
             claimed_text = claim_tables.document(claims, form) if claims else ""
         yield _file("trials", ending, _stacked(trials, form, len(sources) > 1))
@@ -238,6 +240,10 @@ def _tables(parts: Parts, claims: claim_tables.Claims) -> Iterator[tuple[str, by
             yield _file("costs", ending, _stacked(costs, form, len(sources) > 1))
         if claims:
             yield _file("claims", ending, claimed_text)
+
+
+def _trials(found: Evidence, source: Source, form: str) -> str:
+    return tables.render(source.rows, form, source.costs, known=found.ranked(source))
 
 
 def _file(name: str, ending: str, text: str) -> tuple[str, bytes]:

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.analysis import ranking
 from bench.analysis.accuracy_stats import accuracy
-from bench.analysis.ranking import Standing
+from bench.analysis.ranking import Ranked, Standing, ranked
 from bench.analysis.speeds import Speeds
 from bench.analysis.stats import Estimate
-from bench.analysis.summary import Group, Spread, summarise
+from bench.analysis.summary import Group, Spread
 from bench.analysis.time_to_accuracy import spent
 from bench.costs import CostResult
 from bench.records import Phase, TrialResult
@@ -263,6 +262,7 @@ def render(
     form: str,
     costs: Sequence[CostResult] = (),
     target: float | None = None,
+    known: Ranked | None = None,
 ) -> str:
     """The table of these rows.
 
@@ -271,9 +271,11 @@ def render(
         form: a key of `bench.reporting.forms.FORMATS`.
         costs: measured apart; they fill the columns of throughput.
         target: a val accuracy, 0 to 1, to show the time to; None for no such columns.
+        known: what `ranking.ranked` makes of the rows, where that was done already.
     """
-    groups, speeds = summarise(rows), Speeds(costs)
-    standings = dict(zip(map(id, groups), ranking.standings(groups), strict=True))
+    found, speeds = known or ranked(rows), Speeds(costs)
+    groups = found.groups
+    standings = dict(zip(map(id, groups), found.standings, strict=True))
     if form == "csv":
         columns = [*TIDY, Column("standing", lambda g: standings[id(g)])]
         columns += _measured_apart(speeds) if costs else ()
@@ -313,8 +315,9 @@ def document(
     target: float | None = None,
 ) -> str:
     """What ``bench show`` prints of trials: the table as in `render`, and below it `notes`."""
-    told = [*notes(rows), *(on_time(rows) if target else ())]
-    table = render(rows, form, costs, target)
+    found = ranked(rows)
+    told = [*notes(rows, found), *(on_time(rows) if target else ())]
+    table = render(rows, form, costs, target, found)
     if APART in table and form != "csv":
         told.append(
             f"img/s{APART}: of the stock model, as `bench measure` found it on this suite (kernels "

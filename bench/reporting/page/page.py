@@ -105,7 +105,7 @@ def _notes(content: Content, table: Table) -> list[str]:
     """What is not among the footnotes of the table already."""
     evidence = content.evidence
     footnotes = {text for _, text in table.footnotes.notes}
-    said = [n for n in notes(evidence.rows) if n not in footnotes]
+    said = [n for n in notes(evidence.rows, evidence.ranked()) if n not in footnotes]
     if any(line.random for line in evidence.lines):
         said = [n for n in said if not n.endswith(": random weights, accuracy is meaningless")]
     problems = [f"could not be read: {p}" for p in evidence.problems]
