@@ -347,7 +347,7 @@ class TrialResult(Record):
 
     ``seconds`` is wall time without ``pictures_seconds`` (reading and decoding). Shared work counts
     in the trial that did it; ``way`` says whether this one took part, ``rewrites`` what was done to
-    the backbone's operations. ``test_correct``: `bench.answers.packed`, in the test split's order.
+    the backbone's operations. ``test_correct``: `bench.marks.packed`, in the test split's order.
     """
 
     key: str

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import answers
+from bench import marks
 from bench.records import Environment, Phase, PhaseResult, Record, TrialResult
 from bench.running import store
 from benchmarks import commands, written
@@ -80,7 +80,7 @@ def generate(folder: Path, rows: int, version: str, worse: bool) -> None:
                     "spec": spec,
                     "stack": stack,
                     "test_accuracy": float(correct.mean()),
-                    "test_correct": answers.packed(correct),
+                    "test_correct": marks.packed(correct),
                     "predictions": None,
                 }
             )

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from conftest import make_dataset, make_phase, make_result, make_spec
 
-from bench import answers
+from bench import marks
 from bench.analysis import answer, evidence
 from bench.analysis.answer import Answer
 from bench.costs import CostResult
@@ -50,7 +50,7 @@ def row(
     if count is None:
         fields |= {"status": "failed", "reason": "no room", "test_accuracy": None}
     else:
-        packed = answers.packed(right(count, 7 * seed))
+        packed = marks.packed(right(count, 7 * seed))
         fields |= {"test_accuracy": count / PICTURES, "test_correct": packed}
     return make_result(spec, **(fields | changes))
 

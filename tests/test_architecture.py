@@ -21,7 +21,7 @@ LAYERS = (
     ("zoo", "data"),
     ("cache", "steps"),
     ("toml_file",),
-    ("tasks", "numerics", "costs", "claims", "progress", "records", "errors", "settings", "answers"),
+    ("tasks", "numerics", "costs", "claims", "progress", "records", "errors", "settings", "marks"),
 )
 DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}
 

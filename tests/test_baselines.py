@@ -17,7 +17,7 @@ from conftest import (
     refused,
 )
 
-from bench import answers
+from bench import marks
 from bench.errors import BenchError, StoreError
 from bench.records import Stack, TrialResult
 from bench.running import baselines, store
@@ -32,7 +32,7 @@ def trial(seed: int, stack: Stack = STACK, right: Any = TEST, **changes: Any) ->
         "stack": stack,
         "dataset": make_dataset(),
         "test_accuracy": float(np.mean(right)),
-        "test_correct": answers.packed(right),
+        "test_correct": marks.packed(right),
     }
     return make_result(make_spec(seed=seed), **(fields | changes))
 
@@ -88,7 +88,7 @@ def test_what_only_predictions_know_is_said_by_the_row(tmp_path: Path, place: Pa
     (row,) = store.read(place / "v1").rows
     assert row.predictions is None
     assert row.test_correct is not None
-    assert answers.unpacked(row.test_correct, 179).all()
+    assert marks.unpacked(row.test_correct, 179).all()
     assert not list((place / "v1").rglob("*.npz"))
 
 

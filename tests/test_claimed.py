@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import STACK, make_cost, make_dataset, make_phase, make_result, make_spec
 
-from bench import answers
+from bench import marks
 from bench.analysis.claim_verdicts import Judged, Measured, against
 from bench.analysis.claimed import PLAIN, judge, kept_suite
 from bench.analysis.stats import Interval
@@ -64,7 +64,7 @@ def row(right: int, spec: TrialSpec | None = None, **changes: Any) -> TrialResul
     fields: dict[str, Any] = {
         "dataset": make_dataset(test=PICTURES, train=1000),
         "test_accuracy": right / PICTURES,
-        "test_correct": answers.packed(correct),
+        "test_correct": marks.packed(correct),
         "phase1": make_phase(0.9) if spec.phase1 else None,
         "phase2": make_phase(0.95, 1_200_000) if spec.phase2 else None,
     }

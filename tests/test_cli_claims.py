@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import Bench, make_dataset, make_result, refused
 
-from bench import answers
+from bench import marks
 from bench.cli.claims import ClaimForm
 from bench.records import TrialResult, TrialSpec
 from bench.running import store
@@ -51,7 +51,7 @@ source = "a tutorial"
 
 def row(spec: TrialSpec) -> TrialResult:
     """190 of 200 right, each time."""
-    correct = answers.packed(np.arange(200) < 190)
+    correct = marks.packed(np.arange(200) < 190)
     return make_result(spec, dataset=make_dataset(test=200), test_correct=correct)
 
 

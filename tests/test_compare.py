@@ -20,7 +20,7 @@ from conftest import (
     refused,
 )
 
-from bench import answers
+from bench import marks
 from bench.analysis import results
 from bench.analysis.compare import compare
 from bench.analysis.comparison import Comparison, Finding
@@ -44,7 +44,7 @@ HERE = Environment(
     packages={"tensorflow": "2.21.0"},
 )
 
-Correct = answers.Correct
+Correct = marks.Correct
 Write = Callable[[str, Sequence[Row]], Path]
 
 
@@ -62,7 +62,7 @@ def trial(seed: int, correct: Correct, stack: Stack = STACK, **changes: object) 
         "environment": HERE,
         "dataset": make_dataset(test=PICTURES),
         "test_accuracy": float(correct.mean()),
-        "test_correct": answers.packed(correct),
+        "test_correct": marks.packed(correct),
     }
     return make_result(make_spec(seed=seed), **(fields | changes))
 

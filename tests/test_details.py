@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import make_dataset, make_result, make_spec
 
-from bench import answers
+from bench import marks
 from bench.analysis import details, evidence
 from bench.analysis.details import Detail, chosen_for_detail, detail, shown
 from bench.analysis.stats import wilson
@@ -32,7 +32,7 @@ def stored(
     row = make_result(
         spec,
         dataset=make_dataset(class_names=NAMES, test=len(LABELS)),
-        test_correct=answers.packed(np.array(predicted) == LABELS),
+        test_correct=marks.packed(np.array(predicted) == LABELS),
         predictions=f"predictions/{spec.key}.npz",
         **changes,
     )

@@ -72,7 +72,7 @@ def test_one_folder_given_twice_is_still_told_apart() -> None:
 
 def test_the_working_directory_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REAL)
-    assert [s.name for s in evidence.read([Path(".")]).sources] == ["real_small"]
+    assert [s.name for s in evidence.read([Path()]).sources] == ["real_small"]
 
 
 def test_no_results_is_said(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from conftest import STACK, make_cost, make_dataset, make_phase, make_rate, make_result, make_spec
 
-from bench import answers
+from bench import marks
 from bench.analysis import details, evidence
 from bench.analysis.details import ClassDetail, Detail, Mistake, SeedDetail
 from bench.analysis.evidence import Evidence, Source
@@ -100,7 +100,7 @@ def trial(right: Sequence[bool] = (True,) * 90 + (False,) * 10, **changes: objec
     right = np.array(right)
     known = {
         "dataset": make_dataset(test=len(right)),
-        "test_correct": answers.packed(right),
+        "test_correct": marks.packed(right),
         "test_accuracy": float(right.mean()),
     }
     return make_result(**{"spec": make_spec(), **known, **changes})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import make_dataset, make_result, make_spec
 
-from bench import answers
+from bench import marks
 from bench.analysis.ranking import standings
 from bench.analysis.summary import Group, summarise
 from bench.records import Backbone, Freeze, TrialResult
@@ -24,7 +24,7 @@ def rows(amount: int, accuracy: float, seeds: int = 3, pictures: str = "f") -> l
                 make_spec(Freeze(strategy="top_blocks", amount=amount), seed),
                 dataset=make_dataset(pictures * 64, test=PICTURES),
                 test_accuracy=float(right.mean()),
-                test_correct=answers.packed(right),
+                test_correct=marks.packed(right),
             )
         )
     return found

@@ -15,7 +15,7 @@ from conftest import STACK, make_cost, make_dataset, make_phase, make_result, ma
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import answers
+from bench import marks
 from bench.costs import CostResult
 from bench.errors import StoreError, StoreLockedError
 from bench.records import Freeze, TrialResult
@@ -449,7 +449,7 @@ def test_rows_that_do_not_say_which_pictures_were_right_are_asked_by_their_predi
     with store.writing(tmp_path / "results") as held:
         held.append(make_result(), source)
     (row,) = store.read(tmp_path).rows
-    assert row.test_correct == answers.packed(np.array([True, True, False]))
+    assert row.test_correct == marks.packed(np.array([True, True, False]))
     (file,) = tmp_path.rglob("*.npz")
     file.write_bytes(b"damaged")
     (row,) = store.read(tmp_path).rows

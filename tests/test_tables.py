@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from conftest import STACK, make_dataset, make_phase, make_result, make_spec
 
-from bench import answers
+from bench import marks
 from bench.analysis.speeds import Speeds
 from bench.records import (
     Augmentation,
@@ -396,7 +396,7 @@ def answered(right: int, seed: int = 0, **changes: object) -> TrialResult:
     correct = np.arange(400) < right
     fields: dict[str, object] = {
         "test_accuracy": right / 400,
-        "test_correct": answers.packed(correct),
+        "test_correct": marks.packed(correct),
         "dataset": make_dataset(test=400),
     }
     return make_result(make_spec(seed=seed), **(fields | changes))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import answers
+from bench import marks
 from bench.records import TrialResult
 from bench.running.store import BASELINES, PREDICTIONS
 
@@ -104,6 +104,6 @@ def _read(file: Path, row: TrialResult) -> Predictions:
     if not len(labels) or labels.min() < 0 or labels.max() >= classes:
         raise ValueError("labels that are no class")
     read = Predictions(probabilities, labels, pictures)
-    if row.test_correct and answers.packed(read.predicted == labels) != row.test_correct:
+    if row.test_correct and marks.packed(read.predicted == labels) != row.test_correct:
         raise ValueError("other answers than its row has")
     return read

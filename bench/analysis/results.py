@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import answers
+from bench import marks
 from bench.costs import CostResult
 from bench.errors import BenchError
 from bench.numerics import NumericsResult
@@ -25,7 +25,7 @@ class Tried:
         trainable: parameters that train in phase 1 and 2; None for a phase that there was not.
         failed_guards: names of those that did not hold.
         measured_on: pictures, weights and protocol; only rows alike in it can be compared.
-        right: which test pictures were: `bench.answers.packed`; None where nobody knows any more.
+        right: which test pictures were: `bench.marks.packed`; None where nobody knows any more.
         pictures: in the test split.
     """
 
@@ -40,9 +40,9 @@ class Tried:
     pictures: int
 
     @property
-    def correct(self) -> answers.Correct | None:
+    def correct(self) -> marks.Correct | None:
         """Right or wrong for each test picture; None where nobody knows any more."""
-        return answers.of_row(self.right, self.pictures)
+        return marks.of_row(self.right, self.pictures)
 
 
 @dataclass

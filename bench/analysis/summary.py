@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import answers
+from bench import marks
 from bench.records import PhaseResult, Stack, TrialResult, TrialSpec
 
 
@@ -70,7 +70,7 @@ class Group:
     @cached_property
     def correct(self) -> NDArray[np.bool_] | None:
         """(seeds, pictures), right or wrong; None where a finished row does not tell."""
-        known = [answers.of_row(r.test_correct, r.dataset.test) for r in self.finished if r.dataset]
+        known = [marks.of_row(r.test_correct, r.dataset.test) for r in self.finished if r.dataset]
         whole = [k for k in known if k is not None]
         return np.stack(whole) if whole and len(whole) == len(self.finished) else None
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from bench import answers
+from bench import marks
 from bench.costs import CostResult, pooled
 from bench.errors import StoreError, StoreLockedError
 from bench.numerics import NumericsResult
@@ -124,7 +124,7 @@ def _answered(row: Row, folder: Path) -> Row:
         return row
     file = folder / PREDICTIONS / Path(row.predictions).name
     with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        right = answers.packed(answers.of_predictions(file))
+        right = marks.packed(marks.of_predictions(file))
         return row.model_copy(update={"test_correct": right})
     return row
 

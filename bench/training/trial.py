@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import answers, steps
+from bench import marks, steps
 from bench.data import datasets, images, splits
 from bench.data.decoding import DECODING_VERSION
 from bench.errors import BenchError, CacheError, ImpossibleTrialError
@@ -174,7 +174,7 @@ def _measure(
     if outcome.test is None:
         return None
     row |= {"test_accuracy": outcome.test.accuracy, "test_loss": outcome.test.loss}
-    row["test_correct"] = answers.packed(outcome.test.correct)
+    row["test_correct"] = marks.packed(outcome.test.correct)
     return Predictions(outcome.test, given.test.hashes)
 
 

@@ -1,0 +1,91 @@
+"""``bench plot``: one plot, or all of them, out of results folders."""
+
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.console import err
+from bench.errors import BenchError, UnknownNameError
+
+if TYPE_CHECKING:
+    from bench.reporting.plots import Panel
+
+ALL = "all"
+
+
+class PlotTheme(StrEnum):
+    """What the plot lies on."""
+
+    LIGHT = "light"
+    DARK = "dark"
+
+
+def plot(
+    name: Annotated[
+        str | None, typer.Argument(help="A plot (see --list), or all.", show_default=False)
+    ] = None,
+    results: Annotated[
+        list[Path] | None, typer.Argument(help="One or several results folders.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            *("--output", "-o"),
+            help="FILE.png, FILE.svg or FILE.pdf; or a folder, for a PNG and an SVG of each panel.",
+        ),
+    ] = None,
+    theme: Annotated[PlotTheme, typer.Option(help="What it lies on.")] = PlotTheme.LIGHT,
+    list_: Annotated[bool, typer.Option("--list", help="Say which plots there are.")] = False,
+) -> None:
+    """Draw one plot, or all of them, out of results folders."""
+    from bench.reporting import plots
+
+    if list_:
+        width = max(map(len, plots.PLOTS))
+        lines = [f"{p.name:<{width}}  {p.description}" for p in plots.PLOTS.values()]
+        sys.stdout.write("\n".join([*lines, f"{ALL:<{width}}  each of them"]) + "\n")
+        return
+    if name is None or not results or output is None:
+        raise BenchError("plot what? expected bench plot NAME RESULTS… -o FILE.png (see --list)")
+    found = _panels(name, results)
+    for file in _write(found, output, theme):
+        err.print(f"bench: {file}", markup=False, soft_wrap=True)
+
+
+def _panels(name: str, results: Sequence[Path]) -> "list[Panel]":
+    """The panels asked for, at least one."""
+    from bench.analysis import evidence
+    from bench.reporting import plots
+
+    if name != ALL and name not in plots.PLOTS:
+        raise UnknownNameError("plot", name, [*plots.PLOTS, ALL])
+    found = evidence.read(results)
+    for problem in found.problems:
+        err.print(f"bench: {problem}", markup=False, soft_wrap=True)
+    panels = list(plots.panels(found, None if name == ALL else [name]))
+    if not panels:
+        folders = ", ".join(map(str, results))
+        needs = "trials or measurements" if name == ALL else plots.PLOTS[name].needs
+        raise BenchError(f"{folders}: nothing to draw for plot {name!r}: it needs {needs}")
+    return panels
+
+
+def _write(panels: "Sequence[Panel]", output: Path, theme: PlotTheme) -> list[Path]:
+    """Into one file if it is one panel's; of several, each beside it under its own name."""
+    from bench.reporting import plots
+
+    if output.is_dir() or not output.suffix:
+        files = [
+            (panel, output / f"{panel.name}.{form}") for panel in panels for form in ("png", "svg")
+        ]
+    elif len(panels) == 1:
+        files = [(panels[0], output)]
+    else:
+        files = [(p, output.with_name(f"{output.stem}-{p.name}{output.suffix}")) for p in panels]
+    for panel, file in files:
+        plots.write(panel, file, theme.value)
+    return [file for _, file in files]

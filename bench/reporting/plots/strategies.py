@@ -1,0 +1,206 @@
+"""Freeze strategies beside each other, for each dataset."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from bench.analysis.evidence import Evidence, Line
+from bench.reporting import forms
+from bench.reporting.plots import chosen, style
+from bench.reporting.plots.chosen import Field, joined
+from bench.reporting.plots.panel import Panel, Plot, stem
+from bench.reporting.plots.style import Colours
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FEW = 5
+"""Trials of one backbone and strategy that have their intervals drawn; more are faint dots."""
+
+MOST_STRATEGIES, MOST_AXES = 12, 6
+
+
+def _panels(evidence: Evidence) -> Iterator[Panel]:
+    for field in chosen.fields(evidence):
+        if field.lines:
+            yield _panel(field)
+
+
+def _panel(field: Field) -> Panel:
+    title = f"{field.dataset}: freeze strategies"
+    sides = chosen.by_side(field.lines)
+    shown = dict(list(sides.items())[:MOST_AXES])
+    order = ordered(field.lines)
+    return Panel(
+        stem("freezes", field.dataset),
+        style.clean(title, 120),
+        _alt(field, order),
+        _caption(field, order, len(sides)),
+        partial(style.drawn, make=partial(_figure, title, field, shown, order)),
+    )
+
+
+def ordered(lines: Sequence[Line]) -> list[str]:
+    """Labels of freeze strategies, from the fewest to the most trainable parameters."""
+    counts: dict[str, list[float]] = {}
+    for line in lines:
+        trains = line.cost("trainable_parameters")
+        counts.setdefault(line.group.spec.freeze.label, []).append(trains.value if trains else 0.0)
+    return sorted(counts, key=lambda label: (max(counts[label]), label))
+
+
+def _best(lines: Sequence[Line], field: Field) -> Line:
+    return max(lines, key=lambda line: field.accuracies[line.number].value)
+
+
+def _alt(field: Field, order: Sequence[str]) -> str:
+    said = []
+    for label in order[:MOST_STRATEGIES]:
+        best = _best([x for x in field.lines if x.group.spec.freeze.label == label], field)
+        value = field.accuracies[best.number].value
+        said.append(f"{style.clean(label)} {value:.1f}% ({style.clean(best.backbone)})")
+    return (
+        f"Test accuracy on {style.clean(field.dataset, 60)} by freeze strategy, from the fewest to "
+        f"the most trainable parameters; the highest of each: {', '.join(said)}."
+    )
+
+
+def _caption(field: Field, order: Sequence[str], sides: int) -> str:
+    count = len(field.lines)
+    left = len(order) - MOST_STRATEGIES
+    others = ", ".join(chosen.differing(field.lines))
+    return joined(
+        f"{count:,} {chosen.trials(count)}; bars: 95% interval of the test accuracy, over pictures "
+        "and seeds.",
+        "Under a strategy's name: how many parameters train in the last phase.",
+        f"Trials of one backbone and strategy also differ in {style.clean(others, 120)}; where "
+        f"they are more than {FEW}, all are faint, without intervals."
+        if others
+        else "",
+        f"{left:,} more strategies are not drawn." if left > 0 else "",
+        f"Of {sides} stacks and folders the first {MOST_AXES} are drawn."
+        if sides > MOST_AXES
+        else "",
+        field.left_out,
+        field.doubts,
+    )
+
+
+def _figure(
+    title: str,
+    field: Field,
+    sides: Mapping[str, Sequence[Line]],
+    order: Sequence[str],
+    colours: Colours,
+) -> "Figure":
+    shown = list(order[:MOST_STRATEGIES])
+    backbones = sorted({line.backbone for line in field.lines})
+    slots = min(len(backbones), style.NAMED)
+    height = 1.0 + len(shown) * max(0.5, (0.17 if slots < 9 else 0.12) * slots + 0.22)
+    sheet = style.sheet(title, len(sides), height, sharex=True, sharey=True)
+    looks = style.looks(backbones, colours)
+    for axis, (name, lines) in zip(sheet.axes, sides.items(), strict=True):
+        _draw(axis, lines, field, shown, looks)
+        if name:
+            axis.set_title(style.clean(name, 44))
+    _labels(sheet, field, shown)
+    keys = [(style.key(*looks.of(name), colours), name) for name in backbones[: style.NAMED]]
+    if len(backbones) > style.NAMED:
+        keys.append((style.key(*looks.of(""), colours), f"{len(backbones) - style.NAMED} others"))
+    style.legend(sheet, [("backbone", keys)])
+    return sheet.figure
+
+
+def _draw(
+    axes: "Axes", lines: Sequence[Line], field: Field, shown: Sequence[str], looks: style.Looks
+) -> None:
+    others = any(line.backbone not in looks for line in field.lines)
+    slots = len(looks.names) + others
+    style.as_pixels(axes)
+    for place, label in enumerate(shown):
+        here = [x for x in lines if x.group.spec.freeze.label == label]
+        for slot, name in enumerate((*looks.names, None)):
+            same = [x for x in here if (x.backbone == name if name else x.backbone not in looks)]
+            if same:
+                middle = place + (slot - (slots - 1) / 2) * 0.7 / slots
+                _dots(
+                    axes,
+                    same,
+                    field,
+                    middle,
+                    0.7 / slots,
+                    (*looks.of(name or ""), looks.colours.paper),
+                )
+
+
+def _dots(
+    axes: "Axes",
+    lines: Sequence[Line],
+    field: Field,
+    middle: float,
+    room: float,
+    look: tuple[str, str, style.Fill, str],
+) -> None:
+    marker, colour, fill, _ = look
+    found = [field.accuracies[line.number] for line in lines]
+    count, few = len(found), len(found) <= FEW
+    ys = [middle + room * 0.8 * ((i + 0.5) / count - 0.5) for i in range(count)]
+    axes.plot(
+        [a.value for a in found],
+        ys,
+        linestyle="none",
+        marker=marker,
+        fillstyle=fill,
+        color=colour,
+        markerfacecoloralt=look[3],
+        markersize=7 if few else 3.5,
+        alpha=1.0 if few else 0.4,
+        zorder=3 if few else style.FAINT,
+        gid="trials",
+    )
+    if few:
+        axes.errorbar(
+            [a.value for a in found],
+            ys,
+            xerr=[[a.value - a.low for a in found], [a.high - a.value for a in found]],
+            fmt="none",
+            ecolor=colour,
+            elinewidth=1.3,
+            alpha=0.6,
+        )
+
+
+def _labels(sheet: style.Sheet, field: Field, shown: Sequence[str]) -> None:
+    axes = sheet.axes
+    for i, one in enumerate(axes):
+        one.grid(axis="y", visible=False)
+        for place in range(1, len(shown)):
+            one.axhline(place - 0.5, color="0.5", linewidth=0.6, alpha=0.3)
+        one.tick_params(labelbottom=sheet.lowest(i), left=False)
+        if sheet.lowest(i):
+            one.set_xlabel("test accuracy, %")
+    axes[0].set_ylim(len(shown) - 0.5, -0.5)
+    axes[0].set_yticks(range(len(shown)), [_named(label, field) for label in shown])
+
+
+def _named(label: str, field: Field) -> str:
+    counts = [
+        cost.value
+        for line in field.lines
+        if line.group.spec.freeze.label == label and (cost := line.cost("trainable_parameters"))
+    ]
+    name = style.wrapped(label, 20)
+    if not counts:
+        return name
+    low, high = forms.count(min(counts)), forms.count(max(counts))
+    return f"{name}\n{low}" if low == high else f"{name}\n{low} – {high}"
+
+
+FREEZES = Plot(
+    "freezes",
+    "Freeze strategies",
+    "test accuracy of each freeze strategy, from the fewest to the most trainable parameters",
+    "trials that ended well",
+    _panels,
+)

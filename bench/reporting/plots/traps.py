@@ -1,0 +1,106 @@
+"""What classic mistakes cost: each trap against the right protocol."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from bench.analysis.accuracy_stats import accuracy_difference
+from bench.analysis.evidence import Evidence, Line
+from bench.reporting.plots import chosen, rows, style
+from bench.reporting.plots.chosen import joined
+from bench.reporting.plots.panel import Panel, Plot, stem
+from bench.reporting.plots.rows import Row
+from bench.reporting.plots.style import Colours
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def _panels(evidence: Evidence) -> Iterator[Panel]:
+    datasets: dict[str, list[Line]] = {}
+    for line in evidence.lines:
+        if line.group.spec.trap and not line.random:
+            datasets.setdefault(line.dataset, []).append(line)
+    right = {_without(x): x for x in evidence.lines if not x.group.spec.trap and x.test_accuracy}
+    for name, lines in datasets.items():
+        pairs = [(right[_without(x)], x) for x in lines if x.test_accuracy and _without(x) in right]
+        if pairs:
+            yield _panel(name, pairs, len(lines) - len(pairs))
+
+
+def _without(line: Line) -> tuple[str, str, str]:
+    """What a trap's line and the right one have in common."""
+    spec = line.group.spec.model_copy(update={"seed": 0, "trap": None})
+    return (*chosen.side(line), spec.key)
+
+
+def _panel(dataset: str, pairs: Sequence[tuple[Line, Line]], alone: int) -> Panel:
+    title = f"{dataset}: what classic mistakes cost"
+    lines = [trapped for _, trapped in pairs]
+    found = sorted((_row(*pair, lines) for pair in pairs), key=lambda row: row.value)
+    shown = found[: rows.MOST]
+    return Panel(
+        stem("traps", dataset),
+        style.clean(title, 120),
+        _alt(dataset, found),
+        joined(
+            "Test accuracy with one mistake made on purpose, less that of the right protocol, "
+            "paired on the test pictures; bars: 95% interval, over pictures and seeds. At the "
+            "right: the guards that failed.",
+            f"The {len(shown)} worst of {len(found):,} are drawn."
+            if len(shown) < len(found)
+            else "",
+            f"Left out: {alone:,} {chosen.trials(alone)} without a result, or without the right "
+            "protocol beside it."
+            if alone
+            else "",
+        ),
+        partial(style.drawn, make=partial(_figure, title, shown)),
+    )
+
+
+def _row(right: Line, trapped: Line, among: Sequence[Line]) -> Row:
+    spec = trapped.group.spec
+    several = {x.backbone for x in among}, {x.group.spec.freeze.label for x in among}
+    sides = chosen.line_sides(among)
+    parts = [str(spec.trap)]
+    parts += [trapped.backbone] if len(several[0]) > 1 else []
+    parts += [spec.freeze.label] if len(several[1]) > 1 else []
+    parts += [sides[chosen.side(trapped)]]
+    label = ", ".join(filter(None, parts))
+    guards = sorted({name for r in trapped.group.rows for name in r.failed_guards})
+    note = ", ".join(guards) or "no guard failed"
+    a, b = right.group.correct, trapped.group.correct
+    if a is not None and b is not None and a.shape[1] == b.shape[1]:
+        effect = accuracy_difference(a, b)
+        value, low, high = (
+            100 * v for v in (effect.estimate, effect.interval.low, effect.interval.high)
+        )
+        return Row(label, value, low, high, series=str(spec.trap), note=note)
+    means = [line.test_accuracy for line in (right, trapped)]
+    before, after = (mean.mean if mean else 0.0 for mean in means)
+    return Row(label, 100 * (after - before), series=str(spec.trap), note=note)
+
+
+def _alt(dataset: str, found: Sequence[Row]) -> str:
+    worst = [f"{style.clean(row.label, 60)} {row.value:+.1f} points" for row in found[:8]]
+    unseen = sum(row.note == "no guard failed" for row in found)
+    return (
+        f"Change of test accuracy on {style.clean(dataset, 60)} by mistakes made on purpose, "
+        f"against the right protocol, the worst first: {', '.join(worst)}. "
+        f"{unseen:,} of {len(found):,} were noticed by no guard."
+    )
+
+
+def _figure(title: str, shown: Sequence[Row], colours: Colours) -> "Figure":
+    unit = "test accuracy, points against the right protocol"
+    return rows.figure(title, shown, unit, "", "guards that failed", colours)
+
+
+TRAPS = Plot(
+    "traps",
+    "What classic mistakes cost",
+    "points of test accuracy that each trap costs, and the guards that noticed it",
+    "trials of a suite with `traps`, the right protocol (none) among them",
+    _panels,
+)
