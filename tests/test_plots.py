@@ -20,7 +20,7 @@ from bench.costs import CostResult, CostSpec
 from bench.errors import BenchError, UnknownNameError
 from bench.records import Backbone, Dataset, Epoch, Freeze, Guard, PhaseResult, TrialResult
 from bench.reporting import plots
-from bench.reporting.plots import chosen, clouds, heat_map, history, style
+from bench.reporting.plots import chosen, clouds, history, style
 from bench.reporting.plots.panel import Panel, stem
 
 REAL = Path("results/reference/real_small")
@@ -411,25 +411,29 @@ def test_the_heat_map_shows_what_val_chose() -> None:
         *(row("B", right=120, dataset="x"), row("A", right=90, dataset="y")),
     ]
     panel = only(of(rows), "heat-map")
-    numbers = [t.get_text() for t in drawn(panel, "number")]
-    assert sorted(numbers) == ["50.3", "55.9", "67.0"]  # 95.0 was not chosen
+    said = [t.get_text().split("\n") for t in panel.draw("light").axes[0].texts]
+    # 95.0 was not chosen; B was not measured on y.
+    assert said == [["67.0", "top_blocks=2"], ["55.9", "top_blocks=2"], ["50.3", "top_blocks=2"]]
     assert "x B with 67.0%; y A with 50.3%" in panel.alt
     assert not list(plots.panels(of(rows[:3]), ["heat-map"]))  # one dataset is no map
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_numbers_can_be_read_on_every_shade(theme: plots.Theme) -> None:
-    from matplotlib.colors import LinearSegmentedColormap, to_rgb
-
-    shades = LinearSegmentedColormap.from_list("behind", style.THEMES[theme].scale)
+    from matplotlib.colors import to_rgb
 
     def luminance(colour: Sequence[float]) -> float:
         parts = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
         return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
 
-    for step in range(21):
-        shade = shades(step / 20)
-        pair = sorted((luminance(to_rgb(heat_map.readable_on(shade))), luminance(shade)))
+    rows = [row(b, right=100 - 5 * i, dataset=d) for i, b in enumerate("ABC") for d in "xy"]
+    figure = only(of(rows), "heat-map").draw(theme)
+    figure.canvas.draw()
+    (mesh,) = figure.axes[0].collections
+    shades = [colour[:3] for colour in mesh.get_facecolors()]
+    inks = [to_rgb(text.get_color()) for text in figure.axes[0].texts]
+    for shade, ink in zip(shades, inks, strict=True):
+        pair = sorted((luminance(ink), luminance(shade)))
         assert (pair[1] + 0.05) / (pair[0] + 0.05) > 4.5
 
 

@@ -1,9 +1,10 @@
 """Backbones by datasets, with the accuracy of the strategy that val chose."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.analysis.evidence import Evidence, Line
 from bench.reporting.plots import chosen, style
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_BACKBONES, MOST_DATASETS = 40, 12
+NAMED = 6
+"""With more datasets the cells have no room for the strategy's name."""
 LEAST_SPAN = 5.0
 """Points that the colours span at the least, so that noise is not painted in all of them."""
 
@@ -68,7 +71,7 @@ def _panel(side: str, found: Cells, left_out: str) -> Panel:
         joined(
             "In each cell the test accuracy in percent of the freeze strategy with the highest "
             "val accuracy, which is named below it: test decided nothing. Colour: points below the "
-            "best backbone of the dataset. A cell with a dash was not measured.",
+            "best backbone of the dataset. An empty cell was not measured.",
             f"Drawn: {len(backbones)} backbones, those nearest to the best."
             if len({b for b, _ in found}) > len(backbones)
             else "",
@@ -118,68 +121,60 @@ def _sortable(found: Cells) -> list[tuple[tuple[str, str], float]]:
 def _figure(
     title: str, found: Cells, backbones: Sequence[str], datasets: Sequence[str], colours: Colours
 ) -> "Figure":
-    import numpy as np
+    import seaborn
     from matplotlib.colors import LinearSegmentedColormap
 
-    sheet = style.sheet(title, 1, max(1.9, 0.9 + 0.48 * len(backbones)))
-    figure, axes = sheet.figure, sheet.axes[0]
+    tall = 0.48 * len(backbones)
+    sheet = style.sheet(title, 1, max(1.9, 0.9 + tall))
+    axes = sheet.axes[0]
     behind = _behind(found)
-    values = np.array([[behind.get((b, d), np.nan) for d in datasets] for b in backbones])
-    span = max(LEAST_SPAN, float(np.nanmax(values)))
+    values = [[behind.get((b, d), math.nan) for d in datasets] for b in backbones]
+    span = max(LEAST_SPAN, *behind.values())
     shades = LinearSegmentedColormap.from_list("behind", colours.scale)
-    drawn = axes.pcolormesh(
-        np.ma.masked_invalid(values), cmap=shades, vmin=0, vmax=span, edgecolors=colours.paper,
-        linewidth=1.5,
-    )  # fmt: skip
-    axes.grid(visible=False)
-    for edge in axes.spines.values():
-        edge.set_visible(False)
-    axes.tick_params(length=0)
-    axes.invert_yaxis()
-    labels = [style.wrapped(name, 18, 2) for name in datasets]
-    turned = 35 if len(datasets) > 6 else 0
-    axes.set_xticks(
-        [i + 0.5 for i in range(len(datasets))], labels, rotation=turned,
-        ha="right" if turned else "center",
-    )  # fmt: skip
-    axes.set_yticks([i + 0.5 for i in range(len(backbones))], [style.wrapped(b) for b in backbones])
-    _numbers(axes, found, backbones, datasets, lambda v: shades(v / span), behind, colours)
-    bar = figure.colorbar(
-        drawn, ax=axes, anchor=(0.0, 1.0), shrink=min(1.0, 3.0 / (0.48 * len(backbones) + 0.5))
+    seaborn.heatmap(
+        values,
+        ax=axes,
+        vmin=0,
+        vmax=span,
+        cmap=shades,
+        linewidths=1.5,
+        linecolor=colours.paper,
+        annot=[[_said(found.get((b, d)), len(datasets)) for d in datasets] for b in backbones],
+        fmt="",
+        xticklabels=[style.wrapped(name, 18, 2) for name in datasets],
+        yticklabels=[style.wrapped(name) for name in backbones],
+        cbar_kws={
+            "label": "points below\nthe dataset's best",
+            "anchor": (0.0, 1.0),
+            "shrink": min(1.0, 3.0 / (tall + 0.5)),
+        },
     )
-    bar.set_label("points below\nthe dataset's best")
-    bar.outline.set_visible(False)
+    for text in axes.texts:
+        column, row = map(int, text.get_position())
+        text.set_color(readable_on(shades(values[row][column] / span)))
+    _tidy(axes, turned=len(datasets) > NAMED)
+    return sheet.figure
+
+
+def _said(cell: Cell | None, datasets: int) -> str:
+    """Of a cell: the accuracy, and where there is room the strategy below it."""
+    if cell is None:
+        return ""
+    return f"{cell.value:.1f}" + (
+        f"\n{style.clean(cell.strategy, 20)}" if datasets <= NAMED else ""
+    )
+
+
+def _tidy(axes: "Axes", turned: bool) -> None:
+    axes.tick_params(length=0, rotation=0)
+    if turned:
+        axes.tick_params(axis="x", rotation=35)
+        for label in axes.get_xticklabels():
+            label.set(horizontalalignment="right", rotation_mode="anchor")
+    bar = axes.collections[0].colorbar
+    assert bar is not None
     bar.ax.tick_params(length=0)
     bar.ax.invert_yaxis()
-    return figure
-
-
-def _numbers(
-    axes: "Axes",
-    found: Cells,
-    backbones: Sequence[str],
-    datasets: Sequence[str],
-    shade: "Callable[[float], tuple[float, ...]]",
-    behind: Mapping[tuple[str, str], float],
-    colours: Colours,
-) -> None:
-    for row, backbone in enumerate(backbones):
-        for column, dataset in enumerate(datasets):
-            cell = found.get((backbone, dataset))
-            at = (column + 0.5, row + 0.5)
-            if cell is None:
-                axes.annotate("–", at, ha="center", va="center", color=colours.faint)
-                continue
-            ink = readable_on(shade(behind[backbone, dataset]))
-            offset: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "color": ink}
-            named = len(datasets) <= 6
-            axes.annotate(
-                f"{cell.value:.1f}", at, (0, 5 if named else 0), va="center",
-                fontweight="bold", fontsize=10, gid="number", **offset,
-            )  # fmt: skip
-            if named:
-                label = style.clean(cell.strategy, 20)
-                axes.annotate(label, at, (0, -7), va="center", fontsize=9, **offset)
 
 
 def readable_on(shade: Sequence[float]) -> str:
