@@ -1,4 +1,4 @@
-"""What `bench compare` takes for two folders of 10,000 rows each: time and memory.
+"""What `bench compare` takes for two folders of 10,000 rows each, and `bench report` for one.
 
     python -m benchmarks.many_rows      generates them, prints a line, writes
                                         results/reference/many_rows.json
@@ -10,6 +10,7 @@ seeds, with answers of its own for each; in B one trial in twenty is five points
 import argparse
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,24 +26,38 @@ ROWS, SEEDS, EPOCHS = 10_000, 5, 10
 WORSE_EVERY, WORSE_BY = 20, 0.05
 
 
+class Taken(Record):
+    """What a command took.
+
+    Attributes:
+        seconds: wall time, start of the process included.
+        peak_bytes: its resident memory at its most.
+        read_bytes: of the results that it read.
+    """
+
+    seconds: float
+    peak_bytes: int
+    read_bytes: int
+
+
 class Report(Record):
     """What was measured.
 
     Attributes:
         rows: in each folder.
-        bytes: of both folders.
-        seconds: wall time of the whole command.
-        peak_bytes: its resident memory at its most.
+        compared: `bench compare` of two folders.
         findings, worse: that it came to.
+        reported: `bench report` of one.
+        page_bytes: of its page.
     """
 
     command: str
     rows: int
-    bytes: int
-    seconds: float
-    peak_bytes: int
+    compared: Taken
     findings: int
     worse: int
+    reported: Taken
+    page_bytes: int
     environment: Environment
 
 
@@ -88,28 +103,34 @@ def generate(folder: Path, rows: int, version: str, worse: bool) -> None:
 
 
 def measure(rows: int) -> Report:
-    """Generate two folders and compare them, in a process of its own."""
+    """Generate two folders, compare them and report on one, each in a process of its own."""
     from bench.training.execution import environment
 
     with tempfile.TemporaryDirectory() as root:
         folders = [Path(root) / name for name in ("A", "B")]
         for folder, version in zip(folders, ("2.20.0", "2.21.0"), strict=True):
             generate(folder, rows, version, worse=folder.name == "B")
-        size = sum(f.stat().st_size for f in Path(root).rglob("*") if f.is_file())
-        said = Path(root) / "comparison.json"
-        asked = ["compare", *map(str, folders), "--format", "json", "-o", str(said)]
-        ran = commands.bench(*asked)
+        said, pages = Path(root) / "comparison.json", Path(root) / "report"
+        compared = _taken(folders, "compare", *folders, "--format", "json", "-o", said)
         found = json.loads(said.read_text(encoding="utf-8"))
+        reported = _taken(folders[:1], "report", folders[0], "-o", pages)
+        page_bytes = (pages / "index.html").stat().st_size
     return Report(
         command="python -m benchmarks.many_rows",
         rows=rows,
-        bytes=size,
-        seconds=ran.seconds,
-        peak_bytes=ran.peak_bytes,
+        compared=compared,
         findings=len(found["findings"]),
         worse=sum(f["verdict"] == "worse" for f in found["findings"]),
+        reported=reported,
+        page_bytes=page_bytes,
         environment=environment(),
     )
+
+
+def _taken(folders: Sequence[Path], *words: object) -> Taken:
+    ran = commands.bench(*map(str, words))
+    size = sum(f.stat().st_size for folder in folders for f in folder.rglob("*") if f.is_file())
+    return Taken(seconds=ran.seconds, peak_bytes=ran.peak_bytes, read_bytes=size)
 
 
 def read(file: Path) -> Report:
@@ -122,13 +143,22 @@ def read(file: Path) -> Report:
 
 
 def sentence(report: Report) -> str:
-    """One line."""
+    """One line for each command."""
+    rows, machine = f"{report.rows:,} rows", report.environment
     return (
-        f"bench compare of two folders of {report.rows:,} rows ({report.bytes / 2**20:,.0f} MiB): "
-        f"{report.seconds:.1f} s, {report.peak_bytes / 2**20:,.0f} MiB, "
-        f"{report.findings:,} findings "
-        f"({report.environment.processor}, {report.environment.cores} cores)"
+        f"bench compare of two folders of {rows} ({_mib(report.compared.read_bytes)}): "
+        f"{_told(report.compared)}, {report.findings:,} findings; bench report of one of them: "
+        f"{_told(report.reported)}, a page of {_mib(report.page_bytes)} "
+        f"({machine.processor}, {machine.cores} cores)"
     )
+
+
+def _told(taken: Taken) -> str:
+    return f"{taken.seconds:.1f} s, {_mib(taken.peak_bytes)}"
+
+
+def _mib(size: float) -> str:
+    return f"{size / 2**20:,.0f} MiB"
 
 
 def main() -> None:

@@ -7,16 +7,20 @@ every block and every report to what is made here.
 """
 
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 
-from bench.analysis import results
+from bench.analysis import claimed, ranking, results
 from bench.analysis.compare import compare
 from bench.analysis.margins import Rules
-from bench.reporting import comparisons, cost_tables, tables
+from bench.analysis.speeds import Speeds
+from bench.reporting import claim_tables, comparisons, cost_tables, report, tables
+from bench.reporting.forms import printed
 from bench.running import store
+from bench.settings import Settings
 from benchmarks import calibrated, many_rows, measured, memory, numerics, overhead, repeat, study
 from benchmarks import tables as speed_tables
 
@@ -36,8 +40,36 @@ def said(benchmark: ModuleType) -> Make:
     return make
 
 
+BRIEF = (
+    *("backbone", "freeze", "trap", "val % phase 1", "val % phase 2", "test %", "95%", "best"),
+    *("trainable phase 1 / 2", "guards"),
+)
+"""Columns of a table that is read at a glance, where its lines have anything in them."""
+
+
+def brief(path: Path) -> str:
+    """The trials of one dataset, at a glance; ``FOLDER#DATASET``."""
+    folder, _, dataset = str(path).partition("#")
+    rows = [r for r in store.read(Path(folder)).rows if r.spec.data.dataset.name == dataset]
+    known = ranking.ranked(rows)
+    standings = dict(zip(map(id, known.groups), known.standings, strict=True))
+    columns = [*tables.identity(known.groups), *tables.measured(Speeds(()), standings)]
+    found = {c.title: [c.cell(g) for g in known.groups] for c in columns if c.title in BRIEF}
+    told = {title: cells for title, cells in found.items() if any(cells)}
+    return printed(list(told), list(zip(*told.values(), strict=True)), "markdown")
+
+
+def claims(folder: Path) -> str:
+    """The claims of the suite kept with results, beside what was measured."""
+    contents, suite = store.read(folder), claimed.kept_suite(folder)
+    groups = ranking.ranked(contents.rows).groups
+    judged = claimed.judge(suite.claims, groups, contents.costs, suite.trials) if suite else []
+    return claim_tables.document([(folder.name, one) for one in judged], "markdown")
+
+
 KINDS: Mapping[str, Make] = {
-    "table": lambda path: tables.document(store.read(path).rows),
+    "brief": brief,
+    "claims": claims,
     "speed": lambda path: speed_tables.document(measured.read(path), "markdown"),
     "study": lambda path: study.table(path, "github"),
     "memory": lambda path: memory.sentence(json.loads(path.read_text())),
@@ -78,7 +110,26 @@ REPORTS: Mapping[str, tuple[str, str]] = {
 """A comparison each, as `bench compare --format markdown` makes it of two stacks' folders."""
 
 
-def report(names: tuple[str, str]) -> str:
+REFERENCE = Path("results/reference")
+FOLDERS: Mapping[str, tuple[str, ...]] = {
+    "quickstart": ("quickstart",),
+    "real_small": ("real_small",),
+    "traps": ("traps",),
+    "recipes/catsdogs-2000": ("recipes/catsdogs-2000",),
+    "recipes/catsdogs-mobilenetv2": ("recipes/catsdogs-mobilenetv2",),
+    "recipes/freeze-by-size": ("recipes/freeze-by-size",),
+    "costs": ("measure", "zoo_cost"),
+}
+"""Of each report below reports/reference the results that it is made from."""
+
+
+def reported(name: str, output: Path) -> None:
+    """Make one of `FOLDERS`, from the repository's root as its working directory."""
+    folders = [REFERENCE / folder for folder in FOLDERS[name]]
+    report.build(folders, output, Settings.from_environment(), pictures="none")
+
+
+def comparison(names: tuple[str, str]) -> str:
     """A comparison of two stacks, by the names of their folders."""
     folders = [Path(STACKS) / name for name in names]
     a, b = (next(iter(results.read(ROOT / folder).values())) for folder in folders)
@@ -88,10 +139,13 @@ def report(names: tuple[str, str]) -> str:
 
 def main() -> None:
     """Write every page and every report again."""
+    os.chdir(ROOT)
     for name, stacks in REPORTS.items():
         place = ROOT / name
         place.parent.mkdir(exist_ok=True)
-        place.write_text(report(stacks), encoding="utf-8")
+        place.write_text(comparison(stacks), encoding="utf-8")
+    for name in FOLDERS:
+        reported(name, Path("reports/reference") / name)
     for name in PAGES:
         page = ROOT / name
         page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -29,7 +29,9 @@ def test_it_says_what_it_measured(tmp_path: Path) -> None:
     report = many_rows.measure(10)
     assert report.rows == 10
     assert report.findings == 6  # guards, parameters and accuracy of two trials
-    assert 0 < report.peak_bytes < 2**30
+    for taken in (report.compared, report.reported):
+        assert 0 < taken.peak_bytes < 2**30
+    assert report.page_bytes > 10_000
     file = tmp_path / "r.json"
     file.write_text(report.model_dump_json())
     assert many_rows.read(file) == report

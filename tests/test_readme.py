@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench import suite
+from bench.reporting import plots, report
 from benchmarks import shown
 
 ROOT = Path(__file__).parents[1]
@@ -32,14 +33,42 @@ def test_a_figure_is_made_from_committed_results(kind: str, path: str, text: str
     assert text.strip() == shown.made(kind, path)
 
 
-def test_there_is_a_table_of_a_reference_run() -> None:
-    tables = [path for page, kind, path, _ in SHOWN if (page, kind) == ("README.md", "table")]
-    assert tables == ["results/reference/real_small"]
+def test_the_readme_opens_with_a_picture_and_a_table_of_a_report() -> None:
+    opening = README.partition("\n## ")[0]
+    (picture,) = re.findall(r"!\[[^\]]{20,}\]\(([^)]+)\)", opening)
+    assert (ROOT / picture).is_file()
+    assert shown.BLOCK.search(opening)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/measurements.md", "reports/README.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = [x for x in re.findall(r"\]\(([^)#]+)", text) if "://" not in x]
+    assert links
+    for link in links:
+        assert (ROOT / page).parent.joinpath(link).exists(), link
 
 
 @pytest.mark.parametrize(("file", "stacks"), shown.REPORTS.items())
 def test_a_report_is_made_from_committed_results(file: str, stacks: tuple[str, str]) -> None:
-    assert (ROOT / file).read_text(encoding="utf-8") == shown.report(stacks)
+    assert (ROOT / file).read_text(encoding="utf-8") == shown.comparison(stacks)
+
+
+@pytest.mark.parametrize("name", shown.FOLDERS)
+def test_the_words_and_numbers_of_a_report_are_those_of_its_results(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: dict[str, bytes] = {}
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(plots, "svg", lambda *_: b"<svg/>")  # drawing takes a minute
+    monkeypatch.setattr(plots, "save", lambda *_: ())
+    monkeypatch.setattr(report, "_write", lambda _, files: made.update(files))
+    kept = Path("reports/reference") / name
+    shown.reported(name, kept)
+    there = {f.relative_to(kept).as_posix() for f in kept.rglob("*.*")}
+    assert set(made) == {name for name in there if not name.endswith((".png", ".svg"))}
+    for file in set(made) - {"index.html"}:
+        assert (kept / file).read_bytes() == made[file], file
 
 
 def test_filling_a_page_again_changes_nothing() -> None:
