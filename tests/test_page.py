@@ -227,7 +227,7 @@ def test_foreign_text_is_text(hostile: str) -> None:
         replace(
             plain,
             title=hostile,
-            suites=(hostile,),
+            about=(hostile,),
             answers=(Answer(hostile, (hostile,)),),
             claims=Claims((hostile,), ((hostile,),), (hostile,)),
             plots=(Plot("a", hostile, hostile, hostile, b"<svg/>", b"<svg/>"),),
@@ -377,11 +377,12 @@ def test_the_command_of_each_trial_can_be_copied(full: str) -> None:
 
 
 def test_overview(full: str) -> None:
-    (line,) = (e for e in read(full).all("p") if e.attributes.get("class") == "overview")
-    assert line.text == (
-        "suite small · tensorflow 2.21.0, Keras 3.15.1, cpu, float32 · 4 trials in 7 rows · "
+    paragraphs = {e.attributes.get("class"): e.text for e in read(full).all("p")}
+    assert paragraphs["overview"] == (
+        "tensorflow 2.21.0, Keras 3.15.1, cpu, float32 · 4 trials in 7 rows · "
         "3 measurements of cost"
     )
+    assert paragraphs["about"] == "small"
 
 
 # --------------------------------------------------------------------------------------- history

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import make_cost, make_dataset, make_result, make_spec
 
+from bench import suite as suites
 from bench.errors import BenchError, StoreError
 from bench.records import Freeze, TrialResult
 from bench.reporting import plots, report
@@ -227,7 +228,9 @@ def test_claims_of_the_kept_suite_are_in_it(tmp_path: Path) -> None:
     recipe = sorted(Path("suites/recipes").glob("*.toml"))[0]
     shutil.copy(recipe, folder / store.SUITE)
     found = made(tmp_path, folder)
-    assert "## Claims" in found.document.read_text()
+    text = found.document.read_text()
+    assert "## Claims" in text
+    assert suites.load(recipe).description in text.split("\n\n")[1]
     assert "not measured" in (found.folder / "tables/claims.csv").read_text()
 
 

@@ -49,6 +49,7 @@ class Parts:
 
     Attributes:
         title: its heading.
+        about: what the suites behind the results say of themselves.
         evidence: the results.
         answers: what each is about, and its sentences.
         trials, costs: folders' names and their tables; only folders that have some.
@@ -61,6 +62,7 @@ class Parts:
     """
 
     title: str
+    about: Sequence[str]
     evidence: Evidence
     answers: Sequence[tuple[str, Sequence[str]]]
     trials: Sequence[tuple[str, str]]
@@ -86,7 +88,7 @@ def document(parts: Parts) -> str:
         ("Environment", _environments(parts.evidence)),
         ("Run again", _commands(parts)),
     )
-    found = [f"# {escaped(parts.title)}"]
+    found = [f"# {escaped(parts.title)}", *map(escaped, parts.about)]
     for heading, blocks in sections:
         said = [block for block in blocks if block]
         if said:

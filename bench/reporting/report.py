@@ -30,6 +30,7 @@ from bench.reporting.forms import foreign, kept, printed
 from bench.reporting.markdown_report import Image, Parts, escaped
 from bench.reporting.page import content, page
 from bench.settings import Settings
+from bench.suite import Suite
 
 Pictures = Literal["none", "shareable", "all"]
 """Which pictures may stand in the page: of no dataset, of those whose licence lets anybody pass
@@ -86,9 +87,11 @@ def build(
     chosen, left_out = details.chosen_for_detail(found)
     sources = {source.name: source for source in found.sources}
     heading = title or f"Results of {_listed([s.name for s in found.sources])}"
-    claims = _claims(found)
+    suites = {source.name: claimed.kept_suite(source.folder) for source in found.sources}
+    claims = _claims(found, suites)
     parts = Parts(
         title=heading,
+        about=_about(suites),
         evidence=found,
         answers=answers.every(found),
         trials=[
@@ -120,7 +123,7 @@ def _files(parts: Parts, claims: claim_tables.Claims, small: Mapping[str, bytes]
         content.Content(
             title=parts.title,
             evidence=parts.evidence,
-            suites=tuple(s.name for s in parts.evidence.sources),
+            about=tuple(parts.about),
             answers=tuple(content.Answer(s, tuple(said)) for s, said in parts.answers),
             claims=_claims_content(claims),
             plots=tuple(map(_both_themes, drawn)),
@@ -194,11 +197,17 @@ def _without_paths(found: Evidence) -> Evidence:
 # ------------------------------------------------------------------------------------------ tables
 
 
-def _claims(found: Evidence) -> claim_tables.Claims:
+def _about(suites: Mapping[str, Suite | None]) -> list[str]:
+    """What the suites say of themselves; which is which, where there are several folders."""
+    told = [(name, suite.description) for name, suite in suites.items() if suite]
+    return [f"{name}: {text}" if len(suites) > 1 else text for name, text in told]
+
+
+def _claims(found: Evidence, suites: Mapping[str, Suite | None]) -> claim_tables.Claims:
     """Of the suites that the folders keep."""
     judged = []
     for source in found.sources:
-        suite = claimed.kept_suite(source.folder)
+        suite = suites[source.name]
         if suite and suite.claims:
             groups = [line.group for line in found.lines if line.source == source.name]
             name = source.folder.absolute().name

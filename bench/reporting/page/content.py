@@ -61,7 +61,7 @@ class Content:
     Attributes:
         title: its heading.
         evidence: the results.
-        suites: what they are results of.
+        about: what the suites behind the results say of themselves, a line each.
         answers: in words, by dataset.
         claims: None where nobody claimed anything.
         plots: in the order to look at them.
@@ -72,7 +72,7 @@ class Content:
 
     title: str
     evidence: Evidence
-    suites: tuple[str, ...] = ()
+    about: tuple[str, ...] = ()
     answers: tuple[Answer, ...] = ()
     claims: Claims | None = None
     plots: tuple[Plot, ...] = ()

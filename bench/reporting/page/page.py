@@ -63,8 +63,7 @@ def overview(content: Content) -> str:
     measured: list[TrialResult | CostResult] = [*evidence.rows, *evidence.costs]
     stacks = dict.fromkeys(names.stack(r.stack) for r in measured)
     versions = dict.fromkeys(r.environment.bench_version for r in measured if r.environment)
-    parts = [_several("suite", content.suites)] if content.suites else []
-    parts += stacks if len(stacks) <= MOST_NAMED else [f"{len(stacks):,} stacks"]
+    parts = list(stacks) if len(stacks) <= MOST_NAMED else [f"{len(stacks):,} stacks"]
     parts.append(f"{_counted(len(evidence.lines), 'trial')} in {_counted(rows, 'row')}")
     parts += [_counted(costs, "measurement") + " of cost"] if costs else []
     parts += [f"measured by Bench {', '.join(versions)}"] if versions else []
@@ -73,10 +72,6 @@ def overview(content: Content) -> str:
 
 MOST_NAMED = 3
 """Stacks that are named before they are only counted."""
-
-
-def _several(word: str, names: tuple[str, ...]) -> str:
-    return f"{word}{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 
 def _counted(count: int, word: str) -> str:
