@@ -27,6 +27,8 @@ RANGES: dict[Quantity, tuple[float, float]] = {
 """Between which a claim of each quantity may lie."""
 BETWEEN_TRIALS = ("accuracy_gain", "throughput_ratio")
 OF_A_PHASE = ("trainable_parameters", "throughput_ratio")
+MARGINS: dict[Quantity, float] = {"accuracy": 0.02}
+"""How far beyond a claim the interval of what was measured may reach; 0 for what is not here."""
 
 
 class Selection(Record):
@@ -92,6 +94,10 @@ class Claim(Record):
         of: the trials that it is about.
         over: what a gain or a ratio is over; only there.
         low, high: between which it lies; equal for a single figure.
+        margin: how far the 95% interval of what was measured may reach beyond ``low`` and ``high``
+            for the claim to hold, in the quantity's unit; where None, 0.02 for an accuracy, else 0.
+            So an interval of at most 2 points to either side can hold a single accuracy; a single
+            gain or ratio must say what is near enough.
         source: who published it, in words.
         on: the pictures that an accuracy was claimed on; None where that is not said.
         backbone, dataset, weights: claimed for; None where the claim holds for any.
@@ -104,12 +110,29 @@ class Claim(Record):
     over: Selection | None = None
     low: float
     high: float
+    margin: float | None = None
     source: str
     on: Literal["val", "test"] | None = None
     backbone: str | None = None
     dataset: str | None = None
     weights: str | None = "imagenet"
     train_pictures: int | None = None
+
+    @property
+    def near_enough(self) -> float:
+        """The margin, in the quantity's unit."""
+        return MARGINS.get(self.quantity, 0.0) if self.margin is None else self.margin
+
+    @property
+    def varied(self) -> frozenset[str]:
+        """What ``over`` names otherwise than ``of``: keys of a selection; all else must be alike.
+
+        Any key for the number of train pictures is ``train_examples`` here.
+        """
+        if self.over is None:
+            return frozenset()
+        other = {k for k, v in self.over if v is not None and v != getattr(self.of, k)}
+        return frozenset("train_examples" if k.startswith("train_") else k for k in other)
 
 
 class Wrong(NamedTuple):
@@ -129,13 +152,29 @@ def wrong(claim: Claim, trials: Sequence[TrialSpec]) -> Wrong | None:
         if not least <= getattr(claim, key) <= most:
             valid = f"{claim.quantity} from {least:g} to {most:g}"
             return Wrong(key, getattr(claim, key), valid)
+    if not 0 <= claim.near_enough <= most:
+        return Wrong("margin", claim.margin, f"from 0 to {most:g}")
     if (claim.over is None) == (claim.quantity in BETWEEN_TRIALS):
         of_two = " and ".join(BETWEEN_TRIALS)
         return Wrong("over", claim.over and _said(claim.over), f"to be there for {of_two} only")
     sides = [("of", claim.of), *([("over", claim.over)] if claim.over else [])]
-    return next(
-        (found for key, side in sides if (found := _of_side(key, side, claim, trials))), None
-    )
+    found = (_of_side(key, side, claim, trials) for key, side in sides)
+    return next((what for what in found if what), None) or _of_both(claim)
+
+
+def _of_both(claim: Claim) -> Wrong | None:
+    """What could never be compared, or never hold."""
+    if claim.over is None:
+        return None
+    if not claim.varied:
+        return Wrong("over", _said(claim.over), "to name something otherwise than of does")
+    if claim.quantity == "accuracy_gain" and "dataset" in claim.varied and claim.of.dataset:
+        valid = f"{claim.of.dataset}, as in of: a gain is paired by test picture"
+        return Wrong("over.dataset", claim.over.dataset, valid)
+    if claim.low == claim.high and not claim.near_enough:
+        valid = "above 0, since no interval lies in a single figure"
+        return Wrong("margin", claim.margin, valid)
+    return None
 
 
 def _of_side(key: str, side: Selection, claim: Claim, trials: Sequence[TrialSpec]) -> Wrong | None:

@@ -3,11 +3,13 @@
     python -m benchmarks.many_rows      generates them, prints a line, writes
                                         results/reference/many_rows.json
 
-The rows are one real row, 10 epochs in each phase, again and again under other learning rates and
-seeds, with answers of its own for each; in B one trial in twenty is five points worse.
+The rows are one real row, 10 epochs in each phase, again and again: on 10 datasets, with 20
+backbones (all of made-up names), under as many freeze strategies as it takes, by 5 seeds each, with
+answers of its own for each; in B one trial in twenty is five points worse.
 """
 
 import argparse
+import hashlib
 import json
 import tempfile
 from collections.abc import Sequence
@@ -16,14 +18,25 @@ from pathlib import Path
 import numpy as np
 
 from bench import marks
-from bench.records import Environment, Phase, PhaseResult, Record, TrialResult
+from bench.records import (
+    Backbone,
+    Dataset,
+    Environment,
+    Freeze,
+    PhaseResult,
+    Record,
+    TrialResult,
+    TrialSpec,
+)
 from bench.running import store
 from benchmarks import commands, written
 
 REAL = Path("results/reference/real_small")
 OUTPUT = Path("results/reference/many_rows.json")
 ROWS, SEEDS, EPOCHS = 10_000, 5, 10
+DATASETS, BACKBONES = 10, 20
 WORSE_EVERY, WORSE_BY = 20, 0.05
+HEAD_ONLY = Freeze(strategy="head_only")
 
 
 class Taken(Record):
@@ -86,20 +99,55 @@ def generate(folder: Path, rows: int, version: str, worse: bool) -> None:
         for number in range(rows):
             trial, seed = divmod(number, SEEDS)
             by = WORSE_BY if worse and trial % WORSE_EVERY == 0 else 0.0
-            correct = hard + 0.1 * rng.standard_normal(pictures) < 0.9 - by
-            rate = Phase(epochs=EPOCHS, learning_rate=1e-3 / (1 + trial))
-            spec = real.spec.model_copy(update={"phase1": rate, "seed": seed})
-            row = real.model_copy(
-                update={
-                    "key": spec.key,
-                    "spec": spec,
-                    "stack": stack,
-                    "test_accuracy": float(correct.mean()),
-                    "test_correct": marks.packed(correct),
-                    "predictions": None,
-                }
-            )
-            lines.write(store.line(row))
+            row = like(real, trial, seed).model_copy(update={"stack": stack})
+            correct = hard + 0.1 * rng.standard_normal(pictures) < _level(row.spec) - by
+            answers = {
+                "test_accuracy": float(correct.mean()),
+                "test_correct": marks.packed(correct),
+            }
+            lines.write(store.line(row.model_copy(update=answers)))
+
+
+def like(real: TrialResult, trial: int, seed: int) -> TrialResult:
+    """The row as if another trial had made it: the more backbones, the larger and slower."""
+    each, dataset = divmod(trial, DATASETS)
+    blocks, backbone = divmod(each, BACKBONES)
+    name = f"dataset_{dataset + 1:02}"
+    freeze = Freeze(strategy="top_blocks", amount=blocks) if blocks else HEAD_ONLY
+    spec = real.spec.model_copy(
+        update={
+            "backbone": Backbone(name=f"backbone_{backbone + 1:02}", weights="imagenet"),
+            "data": real.spec.data.model_copy(update={"dataset": Dataset(name=name)}),
+            "freeze": freeze,
+            "phase2": real.spec.phase2 if blocks else None,
+            "seed": seed,
+        }
+    )
+    fingerprint = hashlib.sha256(name.encode()).hexdigest()
+
+    def slower(phase: PhaseResult | None) -> PhaseResult | None:
+        speed = 1000 / (1 + backbone)
+        return phase and phase.model_copy(update={"images_per_second": speed})
+
+    return real.model_copy(
+        update={
+            "key": spec.key,
+            "spec": spec,
+            "dataset": real.dataset
+            and real.dataset.model_copy(update={"fingerprint": fingerprint}),
+            "freeze_resolved": freeze,
+            "phase1": slower(real.phase1),
+            "phase2": slower(real.phase2) if blocks else None,
+            "total_parameters": 1_000_000 * (1 + backbone),
+            "predictions": None,
+        }
+    )
+
+
+def _level(spec: TrialSpec) -> float:
+    """The share of pictures that such a trial gets right: more with a larger backbone."""
+    larger = int(spec.backbone.name.removeprefix("backbone_")) / BACKBONES
+    return 0.8 + 0.1 * larger + (0.02 if spec.phase2 else 0.0)
 
 
 def measure(rows: int) -> Report:

@@ -61,7 +61,7 @@ def brief(path: Path) -> str:
 
 def claims(folder: Path) -> str:
     """The claims of the suite kept with results, beside what was measured."""
-    contents, suite = store.read(folder), claimed.kept_suite(folder)
+    contents, (suite, _) = store.read(folder), claimed.kept_suite(folder)
     groups = ranking.ranked(contents.rows).groups
     judged = claimed.judge(suite.claims, groups, contents.costs, suite.trials) if suite else []
     return claim_tables.document([(folder.name, one) for one in judged], "markdown")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from answered import HEAD, PICTURES, blocks, of, right, row
-from conftest import make_cost, make_dataset, make_rate
+from conftest import STACK, make_cost, make_dataset, make_rate
 
 from bench.analysis import answer, evidence
 from bench.analysis.accuracy_stats import accuracy_difference
@@ -29,7 +29,9 @@ def test_one_that_is_told_from_all_others_is_the_best() -> None:
     (found,) = of(row(HEAD, 800), row(blocks(2), 900), row(blocks(4), 700))
     assert labels(found.best) == ["top_blocks=2"]
     assert not found.is_tie
-    assert (found.rivals, found.pictures, found.dataset) == (3, PICTURES, "digits")
+    assert (found.rivals, found.dataset) == (3, "digits")
+    assert found.field.pictures is not None
+    assert found.field.pictures.test == PICTURES
 
 
 def test_ties_are_as_in_the_tables_the_highest_first() -> None:
@@ -88,21 +90,16 @@ def test_datasets_and_pictures_have_answers_of_their_own() -> None:
     other = make_dataset("a" * 64, test=PICTURES, caveats=("easy",))
     found = of(row(HEAD, 800), row(blocks(2), 900, dataset=other), row(blocks(3), None))
     assert [len(a.lines) for a in found] == [2, 1]
-    assert [a.fingerprint for a in found] == ["f" * 64, "a" * 64]
+    assert [a.best[0].group.spec.freeze.strategy for a in found] == ["head_only", "top_blocks"]
     assert found[1].caveats == ("easy",)
     assert kinds(found[0])["failed"] == ["top_blocks=3"]
-
-
-def test_a_failure_without_pictures_is_where_it_would_have_been() -> None:
-    found = of(row(HEAD, 800), row(blocks(3), None, dataset=None))
-    assert [len(a.lines) for a in found] == [2]
 
 
 def test_only_failures_say_what_happened_most_often() -> None:
     rows = [row(HEAD, None, seed=s, dataset=None) for s in range(3)]
     rows.append(row(blocks(1), None, status="timeout", reason="2 h", dataset=None))
     (found,) = of(*rows)
-    assert (found.best, found.fingerprint, found.pictures) == ((), None, None)
+    assert (found.best, found.field.pictures) == ((), None)
     first, second = found.failures
     assert (first.status, first.reason, first.count) == ("failed", "no room", 3)
     assert (second.status, second.count) == ("timeout", 1)
@@ -151,6 +148,52 @@ def test_a_speed_measured_on_a_busy_machine_is_in_doubt() -> None:
     costs = (measured(rows[0], 900.0, 0.9), measured(rows[1], 300.0, 0.0))
     (found,) = of(*rows, costs=costs)
     assert kinds(found)["busy"] == ["head_only"]
+
+
+def test_machines_are_not_held_against_each_other() -> None:
+    gpu = STACK.model_copy(update={"device": "NVIDIA H200"})
+    found = of(
+        row(blocks(2), 950, speed=20.0),
+        row(blocks(2), 940, backbone="Other", speed=900.0, stack=gpu),
+    )
+    assert [(len(a.lines), a.choices, a.trades) for a in found] == [(1, (), ())] * 2
+
+
+def test_a_folder_beside_its_copy_is_answered_as_it_is_alone() -> None:
+    rows = (row(blocks(2), 950), row(HEAD, 800))
+    alone, *_ = of(*rows)
+    both = answer.of(
+        evidence.of([evidence.Source(name, Path(name), rows) for name in ("before", "after")])
+    )
+    assert [labels(a.best) for a in both] == [labels(alone.best)] * 2
+    assert not any(a.is_tie for a in both)
+
+
+def test_speeds_measured_apart_are_not_mixed_with_the_trials_own() -> None:
+    rows = [
+        row(blocks(2), 950, speed=20.0),
+        row(blocks(2), 940, backbone="EfficientNetB0", speed=100.0),
+    ]
+
+    def measured(result: TrialResult, speed: float) -> CostResult:
+        *_, spec = of_trial(result.spec)
+        return make_cost(spec, device=make_rate(speed, speed - 1, speed + 1), memory=None)
+
+    def fastest(*costs: CostResult) -> list[tuple[str, float, float, bool]]:
+        (found,) = of(*rows, costs=costs)
+        assert found.is_tie
+        return [
+            (c.line.backbone, c.figure.value, c.most.value, c.figure.apart)
+            for c in found.choices
+            if c.quantity == "train_speed"
+        ]
+
+    one, both = measured(rows[0], 390.0), (measured(rows[0], 390.0), measured(rows[1], 50.0))
+    assert fastest() == [("EfficientNetB0", 100.0, 20.0, False)]
+    assert fastest(one) == [("EfficientNetB0", 100.0, 20.0, False)]
+    assert fastest(*both) == [("MobileNetV2", 390.0, 50.0, True)]
+    rows[1] = row(blocks(2), 940, backbone="EfficientNetB0", phase2=None)  # its own is not known
+    assert fastest(one) == []
 
 
 def test_gains_are_paired_by_backbone_that_of_the_best_first() -> None:

@@ -8,7 +8,7 @@ from conftest import make_cost, make_dataset
 
 from bench.analysis import evidence
 from bench.records import Freeze, Guard, TrialResult
-from bench.reporting.answers import every, frozen, sentences, subjects
+from bench.reporting.answers import every, frozen, sentences
 
 REAL = Path("results/reference/real_small")
 
@@ -130,11 +130,40 @@ def test_what_differs_beside_the_strategy_is_named() -> None:
 
 def test_datasets_of_one_name_are_told_apart() -> None:
     other = make_dataset("a" * 64, test=1000, train=100)
-    found = of(row(HEAD, 800), row(blocks(2), 900, dataset=other))
-    assert subjects(found) == [
-        "digits (600 train pictures, ffffffff)",
-        "digits (100 train pictures, aaaaaaaa)",
+    source = evidence.Source("x", Path("x"), (row(HEAD, 800), row(blocks(2), 900, dataset=other)))
+    assert [subject for subject, _ in every(evidence.of([source]))] == [
+        "digits, 600 train",
+        "digits, 100 train",
     ]
+
+
+def test_the_same_pictures_elsewhere_are_pointed_to_and_not_compared() -> None:
+    sources = [
+        evidence.Source(name, Path(name), (row(blocks(2), 950), row(HEAD, count)))
+        for name, count in (("before", 800), ("after", 700))
+    ]
+    (subject, said), (other, _) = every(evidence.of(sources))
+    assert (subject, other) == ("digits, before", "digits, after")
+    assert said[-1] == (
+        "The same pictures were used elsewhere, too (after); nothing is said here across folders "
+        "and stacks, which `bench compare` does."
+    )
+    assert "90" not in said[0]
+
+
+def test_where_speeds_are_the_trials_own_is_said() -> None:
+    rows = [row(HEAD, 950, speed=500.0), row(blocks(2), 951, speed=300.0)]
+    text = " ".join(said(*rows))
+    assert "with its head alone trained trains fastest by the trials' own steps (500 im" in text
+    far = " ".join(said(row(HEAD, 800, speed=500.0), row(blocks(2), 951, speed=300.0)))
+    assert "Faster to train, by the trials' own steps: MobileNetV2 with its head" in far
+
+
+def test_a_file_of_weights_is_called_by_its_name() -> None:
+    weights = "/home/alice/secret/own.weights.h5"
+    text = " ".join(said(row(blocks(2), 950, weights=weights), row(blocks(2), 800)))
+    assert "(weights own.weights.h5)" in text
+    assert "alice" not in text
 
 
 def test_empty_results_and_costs_alone_say_so() -> None:

@@ -105,7 +105,7 @@ GAIN = {"quantity": "accuracy_gain", "low": 0.01, "high": 0.03, "over": {"freeze
         GAIN,
         {"quantity": "trainable_parameters", "low": 1, "high": 9, "of": {"phase": 2}},
         {
-            "quantity": "throughput_ratio", "low": 10, "high": 10,
+            "quantity": "throughput_ratio", "low": 10, "high": 10, "margin": 3,
             "of": {"phase": 1}, "over": {"phase": 2, "freeze": BLOCKS},
         },
     ],
@@ -140,6 +140,13 @@ def test_a_good_claim(changes: dict[str, Any]) -> None:
             {"quantity": "throughput_ratio", "of": {"phase": 1}, "over": {}},
             "over.phase", None, "1 or 2",
         ),
+        ({"margin": -0.1}, "margin", -0.1, "from 0 to 1"),
+        ({"margin": float("inf")}, "margin", float("inf"), "from 0 to 1"),
+        (GAIN | {"high": 0.01}, "margin", None, "above 0, since no interval lies in a single"),
+        (
+            GAIN | {"over": {"freeze": BLOCKS}, "of": {"freeze": BLOCKS}},
+            "over", {"freeze": "top_blocks=2"}, "to name something otherwise than of does",
+        ),
     ],
     ids=str,
 )  # fmt: skip
@@ -148,6 +155,50 @@ def test_a_wrong_claim(changes: dict[str, Any], key: str, value: object, words: 
     assert found is not None
     assert (found.key, found.value) == (key, value)
     assert words in found.expected
+
+
+def test_a_gain_of_one_dataset_over_another_is_none() -> None:
+    trials = [*TRIALS, make_spec(HEAD_ONLY, dataset="tf_flowers")]
+    sides = {"of": {"dataset": "digits"}, "over": {"dataset": "tf_flowers"}}
+    found = wrong(make_claim(**GAIN | sides), trials)
+    assert found is not None
+    assert (found.key, found.value) == ("over.dataset", "tf_flowers")
+    assert "digits, as in of: a gain is paired by test picture" in found.expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "margin"),
+    [
+        ({}, 0.02),
+        ({"margin": 0.0}, 0.0),
+        (GAIN, 0.0),
+        (GAIN | {"margin": 0.05}, 0.05),
+        ({"quantity": "trainable_parameters"}, 0.0),
+    ],
+    ids=str,
+)
+def test_a_claim_without_a_margin_has_that_of_its_quantity(
+    changes: dict[str, Any], margin: float
+) -> None:
+    assert make_claim(**changes).near_enough == margin
+
+
+@pytest.mark.parametrize(
+    ("of", "over", "varied"),
+    [
+        ({"freeze": BLOCKS}, {"freeze": HEAD_ONLY}, {"freeze"}),
+        ({"freeze": BLOCKS, "head": "mlp"}, {"freeze": BLOCKS}, set()),
+        ({"train_from": 500}, {"train_below": 500}, {"train_examples"}),
+        ({"train_below": 500}, {"train_below": 500, "trap": "none"}, {"trap"}),
+        ({"phase": 1}, {"phase": 2, "backbone": "VGG16"}, {"phase", "backbone"}),
+    ],
+    ids=str,
+)
+def test_what_the_sides_of_a_claim_name_otherwise(
+    of: dict[str, Any], over: dict[str, Any], varied: set[str]
+) -> None:
+    assert make_claim(**GAIN | {"of": of, "over": over}).varied == varied
+    assert make_claim(of=of).varied == set()
 
 
 def test_the_first_wrong_claim_is_named_by_its_number() -> None:
@@ -254,6 +305,11 @@ def test_every_recipe_has_claims_with_a_source_and_both_runs_where_batchnorm_mat
     assert {t.seed for t in suite.trials} == {0, 1, 2}
 
 
+def test_round_figures_of_recipes_say_what_is_near_enough() -> None:
+    own = {(p.stem, c.margin) for p in RECIPES for c in load(p).claims if c.margin is not None}
+    assert own == {("dogs-resnet50v2", 0.05), ("freeze-by-size", 3.0)}
+
+
 def test_the_published_numbers_are_all_there() -> None:
     numbers = {p.stem: {(c.low, c.high) for c in load(p).claims} for p in RECIPES}
     flowers = {(0.85, 0.90), (0.10, 0.30)}
@@ -265,5 +321,5 @@ def test_the_published_numbers_are_all_there() -> None:
         "flowers-efficientnetb0": flowers,
         "flowers-efficientnetlite0": flowers,
         "flowers-efficientnetv2b0": {(0.88, 0.91), (0.94, 0.96)},
-        "freeze-by-size": {(-1, 0), (0, 1), (0.05, 0.15), (0.01, 0.03), (10, 10)},
+        "freeze-by-size": {(-1, 0.01), (0, 1), (0.05, 0.15), (0.01, 0.03), (10, 10)},
     }

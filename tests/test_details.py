@@ -122,8 +122,32 @@ def test_real_rows_agree_with_their_own_accuracy() -> None:
 def test_the_command_runs_every_seed_of_the_line() -> None:
     found = evidence.read([REAL])
     assert detail(found.sources[0], found.lines[0]).command == (
-        "bench run results/reference/real_small --only c470124e6728 --results again"
+        "bench run results/reference/real_small --only c470124e6728 --only c0878a3e083d "
+        "--results again"
     )
+
+
+def test_the_command_chooses_the_lines_own_rows_and_their_backend(tmp_path: Path) -> None:
+    def on(backend: str, seed: int, pictures: str = "f" * 64) -> TrialResult:
+        stack = make_result().stack.model_copy(update={"backend": backend})
+        dataset = make_dataset(fingerprint=pictures)
+        return make_result(make_spec(seed=seed), stack=stack, dataset=dataset)
+
+    def commands(*rows: TrialResult) -> dict[tuple[int, ...], list[str]]:
+        return {tuple(s.seed for s in d.seeds): shlex.split(d.command) for d in of(*rows)}
+
+    apart = commands(on("tensorflow", 0), on("tensorflow", 1, "e" * 64))
+    for seed in (0, 1):
+        key = make_spec(seed=seed).key[:12]
+        assert apart[(seed,)][:5] == ["bench", "run", "nowhere", "--only", key]
+        assert apart[(seed,)].count("--only") == 1
+    (jax,) = commands(on("jax", 0), on("jax", 1)).values()
+    assert jax[:3] == ["KERAS_BACKEND=jax", "bench", "run"]
+    mixed = commands(on("jax", 0), on("tensorflow", 1))
+    assert {words[0] for words in mixed.values()} == {
+        "KERAS_BACKEND=jax",
+        "KERAS_BACKEND=tensorflow",
+    }
 
 
 def test_the_command_is_quoted_for_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,6 +301,13 @@ def test_a_trap_is_explained() -> None:
     spec = make_spec().model_copy(update={"trap": "unpinned"})
     (found,) = of(make_result(spec))
     assert dict(found.settings)["trap"].startswith("unpinned: base(x, training=False)")
+
+
+def test_a_trap_without_phase_1_is_shown_with_the_phases_it_ran() -> None:
+    spec = make_spec().model_copy(update={"trap": "no_phase1"})
+    (found,) = of(make_result(spec, phase1=None))
+    said = dict(found.settings)
+    assert (said["phase 1"], said["phase 2"]) == ("none", "3 epochs, adam at 0.001")
 
 
 def test_the_best_ties_and_failures_are_shown_before_others() -> None:

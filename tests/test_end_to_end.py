@@ -15,7 +15,7 @@ missing = [name for name in NEEDS if not os.environ.get(name)]
 
 SUITE = """
 description = "head only and two blocks on real flowers"
-data = { image_size = 96, train_examples = 400, test_examples = 200 }
+data = { image_size = 96, train_examples = 400, val_examples = 100, test_examples = 200 }
 phase1 = { epochs = 4, learning_rate = 3e-3 }
 phase2 = { epochs = 2, learning_rate = 1e-4 }
 [matrix]

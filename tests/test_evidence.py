@@ -70,6 +70,21 @@ def test_one_folder_given_twice_is_still_told_apart() -> None:
     ]
 
 
+def test_each_folder_is_ranked_for_itself() -> None:
+    alone = [line.standing for line in evidence.read([REAL]).lines]
+    assert "tie" in alone
+    assert [line.standing for line in evidence.read([REAL, REAL]).lines] == [*alone, *alone]
+
+
+def test_the_two_kinds_of_throughput_can_be_asked_for() -> None:
+    apart, own = evidence.read([STACKS]).lines[0], evidence.read([REAL]).lines[0]
+    for line, kind in ((apart, True), (own, False)):
+        assert line.cost("train_speed", apart=kind) == line.cost("train_speed")
+        assert line.cost("train_speed", apart=not kind) is None
+    assert own.cost("parameters", apart=True) is None
+    assert apart.cost("latency", apart=False) is None
+
+
 def test_the_working_directory_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REAL)
     assert [s.name for s in evidence.read([Path()]).sources] == ["real_small"]

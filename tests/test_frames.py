@@ -143,6 +143,28 @@ def test_seeds_of_one_trial_are_one_group_and_other_trials_are_not() -> None:
     assert list(frame["trap"].dropna()) == ["unpinned"]
 
 
+def test_a_line_is_what_may_be_averaged(tmp_path: Path) -> None:
+    def row(seed: int, version: str = "2.21.0", pictures: str = "f" * 64) -> TrialResult:
+        stack = STACK.model_copy(update={"backend_version": version})
+        dataset = make_dataset(fingerprint=pictures)
+        return make_result(make_spec(seed=seed), stack=stack, dataset=dataset)
+
+    failed = make_result(make_spec(seed=2), status="failed", reason="x", test_accuracy=None)
+    rows = [row(0), row(1), failed, row(0, "2.20.0"), row(3, pictures="e" * 64)]
+    frame = frames.trials(rows)
+    assert frame["group"].nunique() == 1
+    assert list(frame.groupby("line", sort=False)["seed"].apply(list)) == [[0, 1, 2], [0], [3]]
+    assert set(frames.epochs(rows)["line"]) <= set(frame["line"])
+    assert not set(frames.trials(rows, "elsewhere")["line"]) & set(frame["line"])
+
+
+def test_a_trap_without_phase_1_has_the_phases_it_ran() -> None:
+    spec = make_spec().model_copy(update={"trap": "no_phase1"})
+    line = only(frames.trials([make_result(spec, phase1=None)]))
+    assert line[["phase1_epochs", "phase1_learning_rate", "phase1_optimizer"]].isna().all()
+    assert (line["phase2_epochs"], line["phase2_learning_rate"]) == (3, 1e-3)
+
+
 def test_a_trial_without_a_result_keeps_its_line_and_its_reason() -> None:
     line = only(frames.trials([FAILED]))
     assert (line["status"], line["reason"]) == ("failed", "ValueError: odd")

@@ -7,6 +7,7 @@ import pytest
 from bench.analysis import results
 from bench.analysis.compare import compare
 from bench.analysis.margins import Rules
+from bench.running import store
 from benchmarks import many_rows
 
 
@@ -19,6 +20,10 @@ def test_generated_folders_compare_as_they_were_made(tmp_path: Path) -> None:
     worse = [f for f in found.findings if f.verdict == "worse"]
     assert {f.quantity for f in worse} == {"accuracy"}
     assert 1 <= len(worse) <= 3  # of 42 trials the 1st, 21st and 41st are
+    specs = [row.spec for row in store.read(tmp_path / "A").rows]
+    assert len({s.data.dataset.name for s in specs}) == many_rows.DATASETS
+    assert len({s.backbone.name for s in specs}) == 5
+    assert len(set(specs)) == 210
     epochs = many_rows.example().phase2
     assert epochs is not None
     assert len(epochs.epochs) == many_rows.EPOCHS

@@ -15,13 +15,13 @@ import pytest
 from conftest import STACK, make_cost, make_dataset, make_phase, make_rate, make_result, make_spec
 
 from bench import marks
-from bench.analysis import details, evidence
+from bench.analysis import details, evidence, naming
 from bench.analysis.details import ClassDetail, Detail, Mistake, SeedDetail
 from bench.analysis.evidence import Evidence, Source
 from bench.analysis.stats import Interval
 from bench.costs import CostResult
 from bench.records import Freeze, Guard, TrialResult
-from bench.reporting.page import names, page
+from bench.reporting.page import page
 from bench.reporting.page.content import Answer, Claims, Content, Plot
 from bench.reporting.page.history import History
 from bench.running.cases import of_trial
@@ -476,8 +476,8 @@ def test_evidence_of_several_folders_says_which() -> None:
 
 def test_stacks_are_called_by_what_they_differ_in() -> None:
     other = STACK.model_copy(update={"backend": "jax", "backend_version": "0.10.2"})
-    assert names.stacks([STACK]) == {STACK.id: "tensorflow 2.21.0, Keras 3.15.1, cpu, float32"}
-    assert names.stacks([STACK, other, STACK]) == {
+    assert naming.stacks([STACK]) == {STACK.id: "tensorflow 2.21.0, Keras 3.15.1, cpu, float32"}
+    assert naming.stacks([STACK, other, STACK]) == {
         STACK.id: "tensorflow 2.21.0",
         other.id: "jax 0.10.2",
     }

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.dom import minidom
@@ -13,15 +14,25 @@ import pytest
 from conftest import STACK, make_cost, make_dataset, make_phase, make_rate, make_result, make_spec
 
 from bench import marks
-from bench.analysis import evidence
+from bench.analysis import evidence, naming
 from bench.analysis.accuracy_stats import accuracy_difference
 from bench.analysis.evidence import Evidence, Source
 from bench.costs import CostResult, CostSpec
 from bench.errors import BenchError, UnknownNameError
-from bench.records import Backbone, Dataset, Epoch, Freeze, Guard, PhaseResult, TrialResult
+from bench.records import (
+    Backbone,
+    Dataset,
+    Epoch,
+    Freeze,
+    Guard,
+    PhaseResult,
+    TrialResult,
+    WeightsUsed,
+)
 from bench.reporting import plots
 from bench.reporting.plots import chosen, clouds, history, style
 from bench.reporting.plots.panel import Panel, stem
+from bench.running.cases import of_trial
 
 REAL = Path("results/reference/real_small")
 STACKS = Path("results/reference/stacks")
@@ -143,15 +154,14 @@ def test_an_unknown_plot_is_an_error_with_a_suggestion() -> None:
         plots.panels(of([row()]), ["freeze"])
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_hostile_names_are_drawn_as_they_are(theme: plots.Theme, tmp_path: Path) -> None:
+def test_hostile_names_are_drawn_as_they_are(tmp_path: Path) -> None:
     rows = [row(name, dataset=name, right=90 + 9 * i) for i, name in enumerate(HOSTILE)]
     costs = [make_cost(CostSpec(backbone=Backbone(name=n), workload="inference")) for n in HOSTILE]
     found = list(plots.panels(of([*rows, row("m", dataset=HOSTILE[1])], costs)))
     assert len({panel.name for panel in found}) == len(found)
     for panel in found[::3]:
         assert re.fullmatch(r"[a-z0-9-]+", panel.name)
-        text = plots.svg(panel, theme)
+        text = plots.svg(panel, "light")
         minidom.parseString(text)
         assert b"<script" not in text
     file, _ = plots.save(found[0], tmp_path / "plots")
@@ -188,6 +198,14 @@ def test_two_thousand_trials_stay_small_and_are_counted() -> None:
     assert "3 others" in words(panel)  # of 15 backbones 12 are named
 
 
+def test_a_file_of_weights_is_called_by_its_name() -> None:
+    rows = [row(), row(weights="/home/alice/secret/own.weights.h5")]
+    found = list(plots.panels(of(rows)))
+    assert not any("alice" in p.alt + p.caption + p.title + p.name for p in found)
+    assert any("own.weights.h5" in p.alt for p in found)
+    assert not any("alice" in word for word in words(next(p for p in found if "gain" in p.name)))
+
+
 # --------------------------------------------------------------------------------------- files
 
 
@@ -221,6 +239,22 @@ def test_saved_are_a_png_of_150_dpi_and_an_svg(tmp_path: Path) -> None:
     with Image.open(png) as picture:
         assert picture.width == round(150 * style.WIDTH)
     assert svg.read_bytes().startswith(b"<svg")
+
+
+def test_drawn_are_a_light_png_and_svg_and_a_dark_svg_each_theme_once() -> None:
+    panel = only(of([row()]), "freezes")
+    themes: list[str] = []
+
+    def draw(theme: plots.Theme) -> Any:
+        themes.append(theme)
+        return panel.draw(theme)
+
+    found = plots.drawn(replace(panel, draw=draw))
+    assert themes == ["light", "dark"]
+    assert found.png.startswith(b"\x89PNG")
+    assert found.light_svg.startswith(b"<svg")
+    assert b"#ffffff" in found.light_svg
+    assert found.dark_svg == plots.svg(panel, "dark")
 
 
 @pytest.mark.parametrize(("name", "said"), [("a.gif", "written as .png"), ("file/a.png", "cannot")])
@@ -305,23 +339,99 @@ def test_a_few_far_below_are_named_at_the_edge() -> None:
 
 def test_many_far_below_are_no_outliers() -> None:
     rows = [row(f"net{i}", right=160 if i % 2 else 20) for i in range(6)]
-    (field,) = chosen.fields(of(rows))
-    assert clouds.cut(clouds.clouds(clouds.AXES[0], field)) is None
+    (field,) = chosen.sound(of(rows))
+    cloud = clouds.cloud(clouds.AXES[0], field)
+    assert cloud is not None
+    assert clouds.cut(cloud) is None
 
 
-def test_each_stack_has_axes_and_a_front_of_its_own() -> None:
+def test_each_stack_has_plots_and_a_front_of_its_own() -> None:
     other = STACK.model_copy(update={"backend": "jax", "backend_version": "0.10"})
-    panel = only(of([row(), row(stack=other)]), "accuracy-train-speed")
-    titles = [axes.get_title(loc="left") for axes in panel.draw("light").axes]
-    assert titles == ["tensorflow", "jax"]
-    assert "On jax the highest" in panel.alt
+    rows = [row(right=120), row(stack=other), row(freeze=HEAD, stack=other, right=100)]
+    names = ("accuracy-train-speed", "freezes", "history", "gain")
+    found = list(plots.panels(of(rows), names))
+    for name in names:
+        (one, two) = (p for p in found if p.name.startswith(name))
+        assert one.name.startswith(f"{name}-digits-tensorflow-2-21-0")
+        assert two.name.startswith(f"{name}-digits-jax-0-10")
+        assert "digits, tensorflow 2.21.0" in one.title
+        assert "67.0" not in two.alt
 
 
 def test_folders_are_told_apart() -> None:
     sources = [Source(name, Path(name), (row(),)) for name in ("before", "after")]
-    panel = only(evidence.of(sources), "freezes")
-    titles = [axes.get_title(loc="left") for axes in panel.draw("light").axes]
-    assert titles == ["before", "after"]
+    found = plots.panels(evidence.of(sources), ["freezes"])
+    assert [p.title for p in found] == [
+        "digits, before: freeze strategies",
+        "digits, after: freeze strategies",
+    ]
+
+
+def sized(result: TrialResult, train: int) -> TrialResult:
+    """The same with so many train pictures."""
+    data = result.spec.data.model_copy(update={"train_examples": train})
+    spec = result.spec.model_copy(update={"data": data})
+    used = make_dataset(f"{train:0>64}", train=train)
+    return result.model_copy(update={"spec": spec, "key": spec.key, "dataset": used})
+
+
+def test_other_train_pictures_share_no_front() -> None:
+    rows = [sized(row(right=170), 5000), sized(row(freeze=HEAD, right=100), 100)]
+    found = list(plots.panels(of([*rows, row(dataset="other"), row("B", dataset="other")])))
+    names = {p.name for p in found}
+    for name in ("accuracy-train-speed", "freezes"):
+        assert {f"{name}-digits-5000-train", f"{name}-digits-100-train"} <= names
+    small = next(p for p in found if p.name == "freezes-digits-100-train")
+    assert "95.0" not in small.alt
+    assert small.caption.startswith("1 trial;")
+    (heat,) = plots.panels(
+        of([*rows, row("B", dataset="other"), row(dataset="other")]), ["heat-map"]
+    )
+    assert {"digits, 5,000 train", "digits, 100 train"} <= {
+        w.replace("\n", " ") for w in words(heat)
+    }
+
+
+def test_throughput_is_of_one_kind_in_a_plot() -> None:
+    rows = [row(right=100 + 10 * i, freeze=Freeze(strategy="top_blocks", amount=i + 1))
+            for i in range(3)]  # fmt: skip
+
+    def measured(result: TrialResult) -> CostResult:
+        *_, spec = of_trial(result.spec)
+        return make_cost(spec, device=make_rate(900, 890, 910))
+
+    one = only(of(rows, [measured(rows[0])]), "accuracy-train-speed")
+    assert "as the trials saw them" in one.caption
+    assert "900" not in one.alt
+    assert "Not drawn" not in one.caption
+    two = only(of(rows, [measured(r) for r in rows[:2]]), "accuracy-train-speed")
+    assert "as `bench measure` found it" in two.caption
+    assert "Not drawn: 1 trial whose cost was not measured in that way." in two.caption
+
+
+def test_a_report_shows_some_and_says_what_is_left() -> None:
+    rows = [row(f"net{i}", right=100 + i, dataset=d) for i in range(5) for d in ("x", "y")]
+    found = list(plots.for_report(of(rows)))
+    history = [p for p in found if p.name.startswith("history")]
+    assert [p.name for p in history] == [
+        f"history-{d}-net{i}" for d in ("x", "y") for i in (2, 3, 4)
+    ]
+    assert history[-1].caption.endswith(
+        "4 more such plots, of other backbones or pictures, are not in this report: "
+        "`bench plot history` draws all 10."
+    )
+    assert not any("not in this report" in p.caption for p in found if p is not history[-1])
+    assert len(list(plots.panels(of(rows), ["history"]))) == 10
+
+
+def test_a_report_does_not_grow_with_datasets_for_ever() -> None:
+    rows = [row(f"net{i}", dataset=f"d{j}") for i in range(2) for j in range(plots.MOST + 2)]
+    found = list(plots.for_report(of(rows)))
+    history = [p.name for p in found if p.name.startswith("history")]
+    assert history == [f"history-d{j}-net0" for j in range(plots.MOST)]
+    freezes = [p for p in found if p.name.startswith("freezes")]
+    assert len(freezes) == plots.MOST
+    assert "2 more such plots" in freezes[-1].caption
 
 
 def test_names_say_only_what_differs() -> None:
@@ -329,10 +439,10 @@ def test_names_say_only_what_differs() -> None:
     rate = one.spec.phase1.model_copy(update={"learning_rate": 1 / 3000})  # type: ignore[union-attr]
     spec = one.spec.model_copy(update={"phase1": rate})
     lines = of([one, row(freeze=HEAD), make_result(spec)]).lines
-    name = chosen.namer(lines, short=True)
+    name = naming.namer(lines, short=True)
     assert [name(line) for line in lines] == [
-        *("top_blocks=2, phase1 learning rate 0.001", "head_only"),
-        "top_blocks=2, phase1 learning rate 0.000333",
+        *("top_blocks=2, phase 1 2 x adam 0.001", "head_only"),
+        "top_blocks=2, phase 1 2 x adam 0.000333333",
     ]
 
 
@@ -467,6 +577,23 @@ def test_traps_are_held_against_the_right_protocol() -> None:
         "2 trials with a mistake made on purpose" in p.caption for p in others if p.name[0] != "h"
     )
     assert all("-33" not in p.alt for p in others)
+
+
+def test_traps_are_only_held_against_what_saw_and_loaded_the_same() -> None:
+    wrong = row(right=100, trap="unpinned")
+    elsewhere = row(right=160, dataset="digits").model_copy(
+        update={"dataset": make_dataset("a" * 64)}
+    )
+    assert not list(plots.panels(of([elsewhere, wrong]), ["traps"]))
+
+    def loaded(result: TrialResult, sha: str) -> TrialResult:
+        return result.model_copy(update={"weights": WeightsUsed(source="x", sha256=sha * 64)})
+
+    seeds = [loaded(row(right=160), "a"), loaded(row(right=140, seed=1), "b")]
+    for rows in (seeds, seeds[::-1]):
+        panel = only(of([*rows, loaded(wrong, "a")]), "traps")
+        assert f"unpinned {-6000 / 179:+.1f} points" in panel.alt
+    assert not list(plots.panels(of([*seeds, loaded(wrong, "c")]), ["traps"]))
 
 
 # --------------------------------------------------------------------------------------- costs

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import make_dataset, make_result, make_spec
+from conftest import STACK, make_dataset, make_result, make_spec
 
 from bench import marks
 from bench.analysis.ranking import standings
@@ -50,6 +50,13 @@ def test_one_alone_is_nothing() -> None:
 def test_each_set_of_pictures_has_its_own() -> None:
     field = groups(rows(1, 0.9), rows(2, 0.6), rows(3, 0.5, pictures="e"), rows(4, 0.8, 3, "e"))
     assert standings(field) == ["best", "", "", "best"]
+
+
+def test_each_stack_has_its_own() -> None:
+    other = STACK.model_copy(update={"device": "gpu"})
+    there = [r.model_copy(update={"stack": other}) for r in (*rows(1, 0.9), *rows(2, 0.6))]
+    field = groups(rows(1, 0.9), rows(2, 0.6), there)
+    assert standings(field) == ["best", "", "best", ""]
 
 
 def test_what_does_not_tell_its_answers_takes_no_part() -> None:

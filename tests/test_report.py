@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from conftest import make_cost, make_dataset, make_result, make_spec
 from bench import suite as suites
 from bench.errors import BenchError, StoreError
 from bench.records import Freeze, TrialResult
-from bench.reporting import plots, report
+from bench.reporting import plots, report, report_folder
 from bench.reporting.report import Report, build
 from bench.running import store
 from bench.settings import Settings
@@ -37,7 +38,7 @@ def panels(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         for name in names:
             yield plots.Panel(name, f"A {name}", "nothing to see", "left out: all", blank)
 
-    monkeypatch.setattr(report.plots, "panels", found)
+    monkeypatch.setattr(report.plots, "for_report", found)
     return names
 
 
@@ -71,13 +72,14 @@ def test_everything_is_there_and_linked(tmp_path: Path) -> None:
     assert set(there) == {
         "index.html",
         "report.md",
+        report_folder.MANIFEST,
         "plots/blank.png",
         "plots/blank.svg",
         *(f"tables/trials.{ending}" for ending in ("csv", "md", "tex")),
     }
     text = there["report.md"].decode()
     links = set(re.findall(r"\]\(([^)]+)\)", text))
-    assert links == set(there) - {"index.html", "report.md"}
+    assert links == set(there) - {"index.html", "report.md", report_folder.MANIFEST}
     assert "![nothing to see](plots/blank.png)" in text
     assert text.startswith("# Results of real_small\n")
     assert found.answers[1][1][0] in text.replace("&#8203;", "")
@@ -133,7 +135,7 @@ def test_somebody_elses_page_is_not_overwritten(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "index.html").write_text("mine")
-    with pytest.raises(BenchError, match=r"out: holds index.html, which is no report of Bench"):
+    with pytest.raises(BenchError, match=r"out: index.html is no file of an earlier report"):
         made(tmp_path, REAL)
     assert files(out) == {"index.html": b"mine"}
     (tmp_path / "file").write_text("")
@@ -169,6 +171,46 @@ def test_hostile_names_mean_nothing_anywhere(tmp_path: Path) -> None:
         assert "](javascript" not in outside_code
         assert "](http" not in outside_code
     assert "&#60;script&#62;" in text
+
+
+CONTROLS = "a\n\n# heading\n| x \x00\x1b[31m \u202e"
+
+
+def test_a_name_with_line_breaks_or_controls_is_one_line_that_prints(tmp_path: Path) -> None:
+    dataset = make_dataset(class_names=(CONTROLS, "b"), caveats=(CONTROLS,))
+    spec = make_spec(dataset=CONTROLS)
+    rows = (
+        make_result(spec, dataset=dataset, reason=CONTROLS),
+        make_result(make_spec(seed=1, dataset=CONTROLS), status="failed", reason=CONTROLS),
+        make_result(make_spec()),
+    )
+    folder = kept(tmp_path / "r", *rows)
+    recipe = sorted(Path("suites/recipes").glob("*.toml"))[0].read_text()
+    odd = recipe.replace('source = "', 'source = "x\\n\\n# heading\\u001b <b>', 1)
+    assert odd != recipe
+    (folder / store.SUITE).write_text(odd)
+    found = made(tmp_path, folder, title=CONTROLS)
+    for name, data in files(found.folder).items():
+        text = data.decode(errors="ignore")
+        if name.endswith((".md", ".tex", ".html")):
+            assert not [c for c in set(text) - {"\n"} if not c.isprintable()], name
+        if name.endswith(".md"):
+            assert not re.search(r"^ *(# heading|\| x)", text, re.MULTILINE), name
+            assert "<b>" not in text
+    lines = (found.folder / "tables/trials.md").read_text().split("\n\n")[0].splitlines()
+    assert len(lines) == 2 + 2
+    assert {line.replace("\\|", "").count("|") for line in lines} == {lines[0].count("|")}
+
+
+def test_a_folder_whose_name_is_no_text_is_reported_on(tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"r\xff")
+    try:
+        folders = [kept(odd, make_result()), kept(tmp_path / "b", make_result())]
+    except OSError:
+        pytest.skip("this file system takes such names for none")
+    found = made(tmp_path, *folders)
+    for file in (found.page, found.document, found.folder / "tables" / "trials.csv"):
+        assert "r" in file.read_text(encoding="utf-8")
 
 
 def test_empty_results_make_a_page_that_says_so(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from conftest import STACK, make_dataset, make_phase, make_result, make_spec
 
 from bench import marks
+from bench.analysis import naming
 from bench.analysis.speeds import Speeds
 from bench.records import (
     Augmentation,
@@ -21,7 +22,7 @@ from bench.records import (
     WeightsUsed,
 )
 from bench.reporting import tables
-from bench.reporting.forms import FORMATS, NOTES_KEPT, count, duration
+from bench.reporting.forms import FORMATS, NOTES_KEPT, count, duration, printable, printed
 from bench.reporting.notes import notes
 from bench.reporting.tables import document, render
 
@@ -139,7 +140,7 @@ def _changed(row: TrialResult, **changes: object) -> TrialResult:
 @pytest.mark.parametrize(
     ("other", "title", "values"),
     [
-        (make_result(stack=OTHER_STACK), "stack", [STACK.id, OTHER_STACK.id]),
+        (make_result(stack=OTHER_STACK), "stack", ["Keras 3.15.1", "Keras 3.16.0"]),
         (_changed(make_result(), head=Head(name="mlp")), "head", ["linear", "mlp"]),
         (
             _changed(make_result(), data=make_spec().data.model_copy(update={"image_size": 224})),
@@ -174,6 +175,14 @@ def test_what_differs_gets_a_column(other: TrialResult, title: str, values: list
     lines = cells([make_result(), other])
     assert [line[title] for line in lines] == values
     assert "trial" not in lines[0]
+
+
+def test_a_file_of_weights_is_called_by_its_name_in_every_form() -> None:
+    own = Backbone(name="MobileNetV2", weights="/home/alice/secret/own.weights.h5")
+    rows = [make_result(), _changed(make_result(), backbone=own)]
+    assert [line["weights"] for line in cells(rows)] == ["imagenet", "own.weights.h5"]
+    assert list(parsed(rows)["weights"]) == ["imagenet", "own.weights.h5"]
+    assert not any("alice" in document(rows, form) for form in FORMATS)
 
 
 FLIP = (Augmentation(kind="flip", amount="horizontal"),)
@@ -256,6 +265,16 @@ def test_csv_survives_commas_quotes_and_line_breaks() -> None:
     reason = 'He said "no",\nand left'
     frame = parsed([make_result(status="failed", reason=reason)])
     assert frame.loc[0, "reasons"] == reason
+
+
+@pytest.mark.parametrize("form", ["console", "markdown", "latex"])
+def test_a_cell_is_one_line_that_prints(form: str) -> None:
+    plain = printed(["a", "b"], [["x y", "1"]], form)
+    odd = printed(["a", "b"], [["x\r\n\u2028 y", "1"]], form)
+    assert odd == plain
+    assert "x\N{REPLACEMENT CHARACTER}[2J" in printed(["a"], [["x\x1b[2J"]], form)
+    assert printable("x\ud800") == "x\N{REPLACEMENT CHARACTER}"
+    assert printable("naïve — 日本語") == "naïve — 日本語"
 
 
 def test_markdown_escapes_what_would_end_a_cell() -> None:
@@ -385,9 +404,9 @@ def test_a_speed_nobody_measured_is_a_dash() -> None:
 
 
 def test_titles_are_distinct() -> None:
-    shown = (*tables.WHERE_DIFFERENT, *tables.IDENTITY, *tables.measured(Speeds([]), {}))
-    for columns in (tables.TIDY, shown):
-        titles = [column.title for column in columns]
+    shown = [column.title for column in (*tables.IDENTITY, *tables.measured(Speeds([]), {}))]
+    tidy = [column.title for column in tables.TIDY]
+    for titles in (tidy, [trait.name for trait in naming.TRAITS] + shown):
         assert len(set(titles)) == len(titles)
 
 
@@ -428,6 +447,19 @@ def test_who_is_best_is_said_where_it_is_known() -> None:
     plain = pd.read_csv(io.StringIO(render(rows, "csv")))
     assert plain["standing"].tolist()[0] == "best"
     assert plain["test_accuracy_low"].tolist()[0] == pytest.approx(0.8667, abs=1e-3)
+
+
+def test_stacks_are_ranked_each_for_itself_and_the_note_says_so() -> None:
+    right = marks.packed(np.arange(179) < 150)
+    less = marks.packed(np.arange(179) < 60)
+    rows = [
+        make_result(make_spec(freeze), stack=stack, test_correct=correct, dataset=make_dataset())
+        for stack in (STACK, OTHER_STACK)
+        for freeze, correct in ((None, right), (HEAD_ONLY, less))
+    ]
+    assert [line["best"] for line in cells(rows)] == ["best", "", "best", ""]
+    assert any("of its stack, on the same test pictures" in note for note in notes(rows))
+    assert not any("of its stack" in note for note in notes(rows[:2]))
 
 
 def test_what_was_found_in_the_pictures_and_where_weights_came_from_is_said() -> None:

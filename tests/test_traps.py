@@ -108,6 +108,17 @@ def test_the_phases_of_a_script_without_phase_1() -> None:
     assert traps.phases(trapped(None)) == (spec.phase1, spec.phase2)
 
 
+def test_one_rate_for_both_phases_is_no_mistake_where_the_suite_asks_for_it() -> None:
+    spec = trapped("phase2_rate")
+    assert spec.phase1
+    assert spec.phase2
+    equal = spec.phase2.model_copy(update={"learning_rate": spec.phase1.learning_rate})
+    reason = "both phases have the learning rate 0.001 anyway"
+    assert traps.impossible(trapped("phase2_rate", phase2=equal)) == reason
+    assert traps.impossible(spec) is None
+    assert traps.impossible(trapped("no_recompile", phase2=equal)) is None
+
+
 def test_the_table_and_the_suites_need_no_framework() -> None:
     code = "import sys, bench.zoo.traps; assert not {'keras', 'tensorflow'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

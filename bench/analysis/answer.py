@@ -1,6 +1,6 @@
 """The answer, computed: which trial is the best on each dataset, at what price, and how sure.
 
-    Evidence -> an Answer for each set of pictures (`bench.reporting.answers` words it)
+    Evidence -> an Answer for each field (`bench.reporting.answers` words it)
 
 Trials that made a mistake on purpose, and those that froze random weights, are never the best.
 Those whose guards failed may be, and `Answer.doubts` says so.
@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.analysis import ranking
+from bench.analysis import fields
 from bench.analysis import trades as prices
 from bench.analysis.evidence import Evidence, Line
+from bench.analysis.fields import Field
 from bench.analysis.stats import Effect
 from bench.analysis.trades import TRADED, Choice, Trade, effect_of, height, mean
 from bench.records import Freeze, TrialResult
@@ -83,13 +84,10 @@ class Failure:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What is known about one set of pictures.
+    """What is known about one field.
 
     Attributes:
-        dataset: its name.
-        fingerprint: of the pictures and their splits; None where no trial got so far.
-        pictures: in the test split; None as above.
-        lines: every trial on them, failed ones too.
+        field: what it is about, and every trial in it.
         best: the best, or those not told from the highest, the highest first; empty where none has
             a test accuracy that means something.
         is_tie: whether ``best`` are several.
@@ -102,10 +100,7 @@ class Answer:
         caveats: of the dataset.
     """
 
-    dataset: str
-    fingerprint: str | None
-    pictures: int | None
-    lines: tuple[Line, ...]
+    field: Field
     best: tuple[Line, ...]
     is_tie: bool
     rivals: int
@@ -117,74 +112,51 @@ class Answer:
     caveats: tuple[str, ...]
 
     @property
+    def dataset(self) -> str:
+        """Its name."""
+        return self.field.dataset
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """Every trial of the field, failed ones too."""
+        return self.field.lines
+
+    @property
     def finished(self) -> tuple[Line, ...]:
         """Those with a seed that ended ``ok``."""
         return tuple(line for line in self.lines if line.group.finished)
 
 
 def of(evidence: Evidence) -> tuple[Answer, ...]:
-    """An answer for each set of pictures, in the order first met."""
-    return tuple(_answer(name, field) for name, field in _fields(evidence.lines))
+    """An answer for each field, in the order first met."""
+    return tuple(map(_answer, fields.of(evidence.lines)))
 
 
-def _fields(lines: Sequence[Line]) -> Iterator[tuple[str | None, list[Line]]]:
-    """Lines by the fingerprint of their pictures; a line that saw none is where it would be."""
-    fields: dict[str, list[Line]] = {}
-    data: dict[object, str] = {}
-    for line in lines:
-        if pictures := _fingerprint(line):
-            fields.setdefault(pictures, []).append(line)
-            data.setdefault(line.group.spec.data, pictures)
-            data.setdefault(line.dataset, pictures)
-    lost: dict[str, list[Line]] = {}
-    for line in lines:
-        if _fingerprint(line) is None:
-            known = data.get(line.group.spec.data) or data.get(line.dataset)
-            (fields[known] if known else lost.setdefault(line.dataset, [])).append(line)
-    found = [*fields.items(), *((None, field) for field in lost.values())]
-    ordered = [(name, sorted(field, key=lambda x: x.number)) for name, field in found]
-    yield from sorted(ordered, key=lambda named: named[1][0].number)
-
-
-def _fingerprint(line: Line) -> str | None:
-    rows = (*line.group.finished, *line.group.rows)
-    return next((r.dataset.fingerprint for r in rows if r.dataset), None)
-
-
-def _answer(fingerprint: str | None, lines: Sequence[Line]) -> Answer:
+def _answer(field: Field) -> Answer:
+    lines = field.lines
     eligible = [line for line in lines if not line.random and not line.group.spec.trap]
     rivals = [line for line in eligible if mean(line) is not None]
-    best = _best(lines, rivals)
+    best = _best(rivals)
     rows = [row for line in lines for row in line.group.rows]
-    used = [row.dataset for row in rows if row.dataset]
-    trades = tuple(prices.trades(best, rivals))
     return Answer(
-        dataset=lines[0].dataset,
-        fingerprint=fingerprint,
-        pictures=used[0].test if used else None,
-        lines=tuple(lines),
+        field=field,
         best=best,
         is_tie=len(best) > 1,
         rivals=len([line for line in rivals if line.accuracy] or rivals),
         choices=tuple(prices.choices(best)),
-        trades=trades,
+        trades=tuple(prices.trades(best, rivals)),
         gains=tuple(_gains(best, rivals)),
         failures=_failures(rows),
-        doubts=tuple(_doubts(lines, best, trades)),
-        caveats=tuple(dict.fromkeys(c for dataset in used for c in dataset.caveats)),
+        doubts=tuple(_doubts(lines, best, rivals)),
+        caveats=tuple(dict.fromkeys(c for row in rows if row.dataset for c in row.dataset.caveats)),
     )
 
 
-def _best(lines: Sequence[Line], rivals: Sequence[Line]) -> tuple[Line, ...]:
-    """By `Line.standing`, unless one that cannot be the best stands there."""
-    known = [line for line in rivals if line.accuracy]
-    if not known:
-        return (max(rivals, key=height),) if rivals else ()
-    standings = [line.standing for line in known]
-    if len(known) == 1 or any(line.standing for line in lines if line not in known):
-        standings = ranking.standings([line.group for line in known]) if len(known) > 1 else [""]
-    top = [line for line, standing in zip(known, standings, strict=True) if standing]
-    return tuple(sorted(top or [max(known, key=height)], key=height, reverse=True))
+def _best(rivals: Sequence[Line]) -> tuple[Line, ...]:
+    """By `Line.standing`, which one alone has none of."""
+    known = [line for line in rivals if line.accuracy] or rivals
+    ordered = sorted(known, key=height, reverse=True)
+    return tuple([line for line in ordered if line.standing] or ordered[:1])
 
 
 # ------------------------------------------------------------------------------------------- gains
@@ -219,8 +191,7 @@ def _pairs(
     sides: dict[object, tuple[list[Line], list[Line]]] = {}
     for side, lines in enumerate((with_it, without)):
         for line in lines:
-            name = (alike(line), line.stack, line.source)
-            sides.setdefault(name, ([], []))[side].append(line)
+            sides.setdefault(alike(line), ([], []))[side].append(line)
     for tried, against in sides.values():
         if tried and against:
             high, low = max(tried, key=height), max(against, key=height)
@@ -251,28 +222,34 @@ def _failures(rows: Sequence[TrialResult]) -> tuple[Failure, ...]:
     return tuple(Failure(status, why, n) for (status, why), n in counts.most_common())
 
 
-def _doubts(
-    lines: Sequence[Line], best: Sequence[Line], trades: Sequence[Trade]
-) -> Iterator[Doubt]:
+def _doubts(lines: Sequence[Line], best: Sequence[Line], rivals: Sequence[Line]) -> Iterator[Doubt]:
     finished = [line for line in lines if line.group.finished]
-    told = [*best, *(step.line for trade in trades for step in trade.steps)]
-
-    def busy(line: Line) -> bool:
-        return any(figure and figure.doubtful for figure in map(line.cost, TRADED))
-
     found: tuple[tuple[DoubtKind, list[Line]], ...] = (
         ("guards", [x for x in best if any(r.failed_guards for r in x.group.finished)]),
         ("no_interval", [x for x in finished if mean(x) is not None and not x.accuracy]),
         ("no_test", [x for x in finished if mean(x) is None]),
         ("single_seed", [x for x in best if len(x.group.finished) == 1]),
         ("wide", [x for x in best if _width(x) > WIDE]),
-        ("busy", [x for x in dict.fromkeys(told) if busy(x)]),
+        ("busy", _busy(best, rivals)),
         ("failed", [x for x in lines if len(x.group.finished) < len(x.group.rows)]),
         ("random", [x for x in lines if x.random]),
         ("traps", [x for x in lines if x.group.spec.trap]),
         ("apart", [x for x in lines if x.group.apart]),
     )
     yield from (Doubt(kind, tuple(about)) for kind, about in found if about)
+
+
+def _busy(best: Sequence[Line], rivals: Sequence[Line]) -> list[Line]:
+    """Those whose costs, in doubt, were compared: a front is no surer than what is on it."""
+    sides = (best, [line for line in rivals if line.accuracy])
+    found = {
+        line.number: line
+        for quantity in TRADED
+        for side in sides
+        for line, figure in prices.compared(side, quantity).items()
+        if figure.doubtful
+    }
+    return [found[number] for number in sorted(found)]
 
 
 def _width(line: Line) -> float:

@@ -58,15 +58,19 @@ class Judged:
 def against(claim: Claim, measured: Measured) -> Verdict:
     """Where a measured value lies, if everything that the claim depends on is alike.
 
-    Without an interval, what is no count is ``unclear`` wherever it does not hold.
+    It holds if the whole interval lies in what was claimed, with the claim's margin on either side;
+    it is above or below if the whole interval lies beyond what was claimed. All else is unclear,
+    and so is what has no interval, but for a count, which is exact.
     """
-    value, interval = measured.value, measured.interval
-    low, high = (interval.low, interval.high) if interval else (value, value)
-    inside = claim.low - ROUNDING <= value <= claim.high + ROUNDING
-    touched = low <= claim.high + ROUNDING and claim.low - ROUNDING <= high
-    if inside or (claim.low == claim.high and touched):
-        return "holds"
-    sampled = interval is None and claim.quantity != "trainable_parameters"
-    if touched or sampled:
+    margin = claim.near_enough + ROUNDING
+    if measured.interval:
+        low, high = measured.interval.low, measured.interval.high
+    elif claim.quantity == "trainable_parameters":
+        low = high = measured.value
+    else:
         return "unclear"
-    return "below" if value < claim.low else "above"
+    if claim.low - margin <= low and high <= claim.high + margin:
+        return "holds"
+    if high < claim.low - ROUNDING:
+        return "below"
+    return "above" if low > claim.high + ROUNDING else "unclear"

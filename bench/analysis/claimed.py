@@ -4,22 +4,23 @@
 
 A claim is judged for everything that its selection admits: each stack, each number of train
 pictures, and twice where the recipe ran twice: as it was meant, and as a plain Keras 3 script runs
-it (trap `PLAIN`). A single figure holds if the interval of what was measured contains it, a range
-if the estimate lies in it; what the interval merely touches is unclear.
+it (trap `PLAIN`). Settings unlike the recipe's that the claim depends on make it not comparable.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from bench import suite as suites
 from bench.analysis.accuracy_stats import accuracy, accuracy_difference
+from bench.analysis.claim_pairs import Pair, Tested, pairs, place, words
+from bench.analysis.claim_settings import Recipe, Unlike, unlike
 from bench.analysis.claim_verdicts import Judged, Measured, against
 from bench.analysis.claimed_speeds import of_costs
 from bench.analysis.summary import Group
-from bench.claims import AS_MEANT, BETWEEN_TRIALS, Claim, Selection, named
+from bench.claims import Claim, Selection
 from bench.costs import CostResult
+from bench.data.datasets import DATASETS
 from bench.errors import BenchError
 from bench.records import TrialSpec
 from bench.running.store import SUITE
@@ -40,6 +41,7 @@ def judge(
     costs: Sequence[CostResult] = (),
     recipe: Sequence[TrialSpec] = (),
     name: str = "SUITE",
+    folder: Path | None = None,
 ) -> list[Judged]:
     """Judge claims, in their order.
 
@@ -47,64 +49,58 @@ def judge(
         claims: of a suite.
         groups: of one results folder, seeds taken together.
         costs: of the same folder.
-        recipe: the suite's trials as its file has them; settings of groups that differ are named.
+        recipe: the suite's trials as its file has them; what ran otherwise is not comparable.
         name: of the suite, for the command that would measure what is missing.
+        folder: of the results; predictions kept there tell whether trials with other train pictures
+            were tested on the same ones.
     """
     found: list[Judged] = []
+    tested, meant = Tested(folder), Recipe(recipe)
     for claim in claims:
         speed = claim.quantity == "throughput_ratio"
-        some = of_costs(claim, costs) if speed else _of_groups(claim, groups, recipe)
+        some = of_costs(claim, costs, meant) if speed else _of(claim, groups, meant, tested)
         # Counts of parameters, and what failed, are the same whatever the train pictures.
         told = list({replace(j, seeds=None): j for j in some}.values())
         found += told or [_missing(claim, name)]
     return found
 
 
-def kept_suite(folder: Path) -> suites.Suite | None:
-    """The suite kept with a results folder; None where none is, or this Bench cannot read it."""
+def kept_suite(folder: Path) -> tuple[suites.Suite | None, str | None]:
+    """The suite kept with a results folder, and why it cannot be read; both None where none is."""
+    if not (folder / SUITE).exists():
+        return None, None
     try:
-        return suites.load(folder / SUITE)
-    except BenchError:
-        return None
+        return suites.load(folder / SUITE), None
+    except BenchError as error:
+        return None, f"{error}; claims of this suite are not judged"
 
 
 def _missing(claim: Claim, name: str) -> Judged:
     speed = claim.quantity == "throughput_ratio"
     sides = [side for side in (claim.of, claim.over) if side]
     lacking = f"bench {'measure' if speed else 'run'} {name}"
-    about = " over ".join(dict.fromkeys(_words(side) for side in sides))
+    about = " over ".join(dict.fromkeys(words(side) for side in sides))
     reason = f"nothing in these results is about it; {lacking} would measure it"
     return Judged(claim, "not measured", about=about, reasons=(reason,))
-
-
-def _words(side: Selection) -> str:
-    said = [side.backbone, side.dataset, side.freeze.label if side.freeze else None]
-    if side.trap not in (None, AS_MEANT):
-        said.append(f"trap {side.trap}")
-    if side.train_examples:
-        said.append(f"{side.train_examples:,} train")
-    if side.train_from:
-        said.append(f"{side.train_from:,} train or more")
-    if side.train_below:
-        said.append(f"below {side.train_below:,} train")
-    if side.phase:
-        said.append(f"phase {side.phase}")
-    return " · ".join(word for word in said if word) or "any trial"
 
 
 # ------------------------------------------------------------------------------ claims of trials
 
 
-def _of_groups(
-    claim: Claim, groups: Sequence[Group], recipe: Sequence[TrialSpec]
-) -> Iterator[Judged]:
+def _of(claim: Claim, groups: Sequence[Group], recipe: Recipe, tested: Tested) -> Iterator[Judged]:
     others = [group for group in groups if claim.over and _admitted(claim.over, group)]
+    places: dict[tuple[str, ...], list[Group]] = {}
+    for group in others:
+        places.setdefault(place(claim, group), []).append(group)
     apart = {id(group) for group in others}
     for group in groups:
         if not _admitted(claim.of, group) or id(group) in apart:
             continue
-        over = _partner(claim.over, group, others) if claim.over else None
-        yield _judged(claim, group, over, recipe)
+        found = [_alone(group)]
+        if claim.over:
+            found = pairs(claim, group, places.get(place(claim, group), []), tested)
+        for pair in found:
+            yield _judged(claim, pair, recipe)
 
 
 def _admitted(side: Selection, group: Group) -> bool:
@@ -120,48 +116,16 @@ def _pictures(group: Group) -> int | None:
     return seen if seen is not None else group.spec.data.train_examples
 
 
-def _partner(side: Selection, group: Group, others: Sequence[Group]) -> Group | None:
-    """What a group is compared with: under one stack, and alike in all that is not selected.
-
-    A recipe's head alone may have run once for both runs (a backbone that is frozen as a whole may
-    be the same either way), so a trial without a trap stands in.
-    """
-    fitting = [other for other in others if _alike(side, group, other)]
-
-    def distance(other: Group) -> tuple[bool, ...]:
-        return (
-            _fingerprint(other) != _fingerprint(group),
-            side.trap is None and other.spec.trap != group.spec.trap,
-            bool(other.spec.phase1) and other.spec.phase1 != group.spec.phase1,
-            not other.finished,
-        )
-
-    return min(fitting, key=distance, default=None)
-
-
-def _alike(side: Selection, one: Group, other: Group) -> bool:
-    a, b = named(one.spec), named(other.spec)
-    held = [n for n in ("backbone", "dataset", "head", "freeze") if getattr(side, n) is None]
-    usual = side.trap is not None or other.spec.trap in (one.spec.trap, None)
-    changed: dict[str, object] = {"dataset": one.spec.data.dataset}
-    if side.train_examples:
-        changed["train_examples"] = one.spec.data.train_examples
-    return (
-        one.stack.id == other.stack.id
-        and usual
-        and all(a[n] == b[n] for n in held)
-        and other.spec.data.model_copy(update=changed) == one.spec.data
-        and other.spec.augmentation == one.spec.augmentation
-        and other.spec.execution == one.spec.execution
+def _alone(group: Group) -> Pair:
+    lacking = (
+        "" if group.finished else f"{group.spec.freeze.label}: {group.status}: {group.reasons}"
     )
+    return Pair(group, None, lacking)
 
 
-def _fingerprint(group: Group) -> str | None:
-    return next((row.dataset.fingerprint for row in group.finished if row.dataset), None)
-
-
-def _judged(claim: Claim, group: Group, over: Group | None, recipe: Sequence[TrialSpec]) -> Judged:
-    """One claim for one group."""
+def _judged(claim: Claim, pair: Pair, recipe: Recipe) -> Judged:
+    """One claim for one trial, or for two."""
+    group, over = pair.group, pair.over
     judged = Judged(
         claim,
         "not measured",
@@ -172,37 +136,50 @@ def _judged(claim: Claim, group: Group, over: Group | None, recipe: Sequence[Tri
         guards=tuple(_failed_guards(group, over)),
         group=group,
     )
-    lacking = _lacking(claim, group, over)
-    measured = None if lacking else _measured(claim, group, over)
+    measured = None if pair.lacking else _measured(claim, group, over)
     if measured is None:
-        return replace(judged, reasons=(lacking or "its trials do not hold this number",))
+        reason = pair.lacking or "its trials do not hold this number"
+        return replace(judged, reasons=(reason,))
     verdict = against(claim, measured)
     judged = replace(judged, measured=measured, verdict=verdict)
-    if claim.quantity == "trainable_parameters":
-        return judged
-    reasons = tuple(_differences(claim, group))
+    other = _unlike(claim, [side.spec for side in (group, over) if side], recipe)
+    counted = claim.quantity == "trainable_parameters"
+    reasons = [*(_of_a_count(claim, group, recipe) if counted else _differences(claim, group))]
+    if other.matters:
+        reasons.append(f"not as in the recipe: {', '.join(other.matters)}")
     if reasons:
-        judged = replace(judged, verdict="not comparable", would=verdict, reasons=reasons)
-    return replace(judged, doubts=tuple(_doubts(claim, group, over, measured, recipe)))
+        judged = replace(judged, verdict="not comparable", would=verdict, reasons=tuple(reasons))
+    if counted:
+        return judged
+    return replace(judged, doubts=tuple(_doubts(claim, group, over, measured, other)))
 
 
 def _about(claim: Claim, group: Group, over: Group | None) -> str:
     spec, pictures = group.spec, _pictures(group)
     parts = [spec.backbone.name]
     if claim.quantity == "trainable_parameters":
+        if spec.head.loss != "binary":
+            parts.append(spec.data.dataset.name)
+        if spec.head.pooling == "flatten":
+            parts.append(f"{spec.data.image_size} px")
         return " · ".join((*parts, spec.freeze.label, f"phase {claim.of.phase}"))
     first, second = (_kind(g, claim) for g in (group, over or group))
     parts += [spec.data.dataset.name, first if over is None else f"{first} over {second}"]
-    if pictures:
+    if pictures and (over is None or "train_examples" not in claim.varied):
         parts.append(f"{pictures:,} train")
     return " · ".join((*parts, *([group.apart] if group.apart else [])))
 
 
 def _kind(group: Group, claim: Claim) -> str:
-    """Its strategy, and its trap where the claim is about one."""
-    asked = claim.over and claim.over.trap
-    trap = f" with {group.spec.trap}" if asked and group.spec.trap else ""
-    return group.spec.freeze.label + trap
+    """Its strategy, and what else tells the claim's two sides from each other."""
+    spec = group.spec
+    trap = f" with {spec.trap}" if "trap" in claim.varied and spec.trap else ""
+    parts = [spec.freeze.label + trap]
+    parts += [spec.backbone.name] if "backbone" in claim.varied else []
+    parts += [spec.head.name] if "head" in claim.varied else []
+    if "train_examples" in claim.varied and (pictures := _pictures(group)):
+        parts.append(f"{pictures:,} train")
+    return ", ".join(parts)
 
 
 def _failed_guards(group: Group, over: Group | None) -> list[str]:
@@ -210,21 +187,6 @@ def _failed_guards(group: Group, over: Group | None) -> list[str]:
     meant = over is not None and over.spec.trap in (None, group.spec.trap)
     rows = (*group.finished, *(over.finished if over and meant else ()))
     return list(dict.fromkeys(name for row in rows for name in row.failed_guards))
-
-
-def _lacking(claim: Claim, group: Group, over: Group | None) -> str:
-    """Why nothing was measured; empty where something was."""
-    for side in (group, over):
-        if side is not None and not side.finished:
-            return f"{side.spec.freeze.label}: {side.status}: {side.reasons}"
-    if claim.quantity not in BETWEEN_TRIALS:
-        return ""
-    if over is None or claim.over is None:
-        wanted = _words(claim.over) if claim.over else ""
-        return f"nothing to compare it with: no {wanted} in these results is alike otherwise"
-    if _fingerprint(group) != _fingerprint(over):
-        return f"{over.spec.freeze.label} was tested on other pictures"
-    return ""
 
 
 def _measured(claim: Claim, group: Group, over: Group | None) -> Measured | None:
@@ -245,8 +207,18 @@ def _measured(claim: Claim, group: Group, over: Group | None) -> Measured | None
     return Measured(means[0].mean - means[1].mean) if means[0] and means[1] else None
 
 
+# ---------------------------------------------------------------------------- what is not alike
+
+
+def _unlike(claim: Claim, specs: Sequence[TrialSpec], recipe: Recipe) -> Unlike:
+    """What any of the trials has otherwise than the recipe."""
+    found = [unlike(claim, spec, recipe) for spec in specs]
+    matters, lesser = (dict.fromkeys(t for u in found for t in u[i]) for i in (0, 1))
+    return Unlike(tuple(matters), tuple(lesser))
+
+
 def _differences(claim: Claim, group: Group) -> Iterator[str]:
-    """In what the trials differ that the claim depends on."""
+    """In what the trials differ from what an accuracy was claimed of; settings apart."""
     spec, pictures = group.spec, _pictures(group)
     if claim.backbone and spec.backbone.name != claim.backbone:
         yield f"another backbone: claimed for {claim.backbone}"
@@ -260,12 +232,35 @@ def _differences(claim: Claim, group: Group) -> Iterator[str]:
         yield f"{pictures:,} train pictures: claimed with {claimed:,}"
 
 
+def _of_a_count(claim: Claim, group: Group, recipe: Recipe) -> Iterator[str]:
+    """The same for a count of parameters: by backbone and number of classes.
+
+    A claim that names neither is about those of the recipe.
+    """
+    meant = recipe.admitted(claim.of)
+    own = group.spec.backbone.name
+    backbones = [claim.backbone] if claim.backbone else [trial.backbone.name for trial in meant]
+    if backbones and own not in backbones:
+        yield f"another backbone: claimed for {_listed(backbones)}"
+    datasets = [claim.dataset] if claim.dataset else [trial.data.dataset.name for trial in meant]
+    used = next((row.dataset for row in group.finished if row.dataset), None)
+    here = len(used.class_names) if used else _classes(group.spec.data.dataset.name)
+    same = group.spec.data.dataset.name in datasets or here in map(_classes, datasets)
+    if datasets and (here is None or not same):
+        has = f", while these have {here} classes" if here else ""
+        yield f"another dataset: claimed for {_listed(datasets)}{has}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return " or ".join(dict.fromkeys(names))
+
+
+def _classes(dataset: str) -> int | None:
+    return DATASETS[dataset].classes if dataset in DATASETS else None
+
+
 def _doubts(
-    claim: Claim,
-    group: Group,
-    over: Group | None,
-    measured: Measured,
-    recipe: Sequence[TrialSpec],
+    claim: Claim, group: Group, over: Group | None, measured: Measured, other: Unlike
 ) -> Iterator[str]:
     """Lesser differences, and how little the numbers tell."""
     if claim.on == "val":
@@ -280,50 +275,7 @@ def _doubts(
         yield "right or wrong is not kept picture by picture, so there is no interval"
     elif (width := measured.interval.high - measured.interval.low) > WIDE:
         yield f"the interval is {100 * width:.0f} points wide"
-    named_trap = claim.over and claim.over.trap
-    if over is not None and over.spec.trap != group.spec.trap and not named_trap:
+    if over is not None and over.spec.trap != group.spec.trap and "trap" not in claim.varied:
         yield f"{over.spec.freeze.label} ran once, for both runs"
-    if unlike := _unlike(group.spec, recipe):
-        yield f"not as in the recipe: {unlike}"
-
-
-# ------------------------------------------------------------------- settings against the recipe
-
-
-def _unlike(spec: TrialSpec, recipe: Sequence[TrialSpec]) -> str:
-    """In what a trial's settings differ from the recipe's nearest; which pictures apart."""
-    same = ("backbone", "dataset", "freeze", "trap")
-    mine = named(spec)
-    near = [s for s in recipe if all(named(s)[name] == mine[name] for name in same)]
-    unlike = [_changes(spec, other) for other in near]
-    return min(unlike, key=len, default="")
-
-
-def _changes(spec: TrialSpec, recipe: TrialSpec) -> str:
-    here, there = dict(_settings(spec)), dict(_settings(recipe))
-    names = dict.fromkeys((*here, *there))
-    texts = (
-        f"{name} {_short(here.get(name))} for {_short(there.get(name))}"
-        for name in names
-        if here.get(name) != there.get(name)
-    )
-    return ", ".join(texts)
-
-
-def _settings(spec: TrialSpec) -> Iterator[tuple[str, Any]]:
-    yield "image_size", spec.data.image_size
-    yield "augmentation", [f"{a.kind} {a.amount}" for a in spec.augmentation]
-    yield "head", spec.head.name
-    yield "batch_norm", spec.batch_norm
-    yield "batch_size", spec.execution.batch_size
-    for number, phase in ((1, spec.phase1), (2, spec.phase2)):
-        for name, value in (phase.model_dump() if phase else {}).items():
-            yield f"phase {number} {name}", value
-
-
-def _short(value: Any) -> str:
-    if value in (None, [], {}):
-        return "none"
-    if isinstance(value, dict):
-        return " ".join(f"{k} {v}" for k, v in value.items())
-    return ", ".join(value) if isinstance(value, list) else str(value)
+    if other.lesser:
+        yield f"not as in the recipe: {', '.join(other.lesser)}"

@@ -9,7 +9,8 @@ from typing import Generic, Literal, NamedTuple, TypeVar
 
 from bench.analysis.stats import Interval, wilson
 from bench.costs import CostResult
-from bench.records import DatasetUsed, Epoch, Phase, PhaseResult, Stack, TrialResult
+from bench.records import DatasetUsed, Epoch, PhaseResult, Stack, TrialResult
+from bench.zoo import traps
 
 Kind = Literal["string", "Int64", "float64", "boolean", "time"]
 """Types of a column; ``time`` is ``datetime64[us, UTC]``."""
@@ -30,11 +31,12 @@ class Column(Generic[Item]):
 
 
 class Trial(NamedTuple):
-    """A line of `TRIALS`: a row, the folder it is from, and its key without the seed."""
+    """A line of `TRIALS`: a row, the folder it is from, and what it is taken together with."""
 
     results: str
     row: TrialResult
     group: str
+    line: str
 
 
 class Trained(NamedTuple):
@@ -76,12 +78,12 @@ def _stack(of: Callable[[Item], Stack]) -> tuple[Column[Item], ...]:
     )
 
 
-def _planned(number: int, of: Callable[[TrialResult], Phase | None]) -> tuple[Column[Trial], ...]:
-    """Settings of a phase; empty where the trial has no such phase."""
+def _asked_of(number: int) -> tuple[Column[Trial], ...]:
+    """Settings of a phase as the trial runs it; empty where it has no such phase."""
     name, phase = f"phase{number}", f"of phase {number}"
 
     def setting(title: str) -> Callable[[Trial], Value]:
-        return lambda t: getattr(of(t.row), title, None)
+        return lambda t: getattr(traps.phases(t.row.spec)[number - 1], title, None)
 
     return (
         Column(f"{name}_epochs", "Int64", setting("epochs"), "", f"most epochs {phase}"),
@@ -127,7 +129,19 @@ def _pictures(title: str, of: Callable[[DatasetUsed], Value], meaning: str) -> C
 WHICH: tuple[Column[Trial], ...] = (
     Column("results", "string", lambda t: t.results, "", "folder, as it was given"),
     Column("trial", "string", lambda t: t.row.key, "", "key of trial and seed"),
-    Column("group", "string", lambda t: t.group, "", "key of the trial without its seed"),
+    Column(
+        "group",
+        "string",
+        lambda t: t.group,
+        meaning="key of the trial without its seed, whatever ran it and on which pictures",
+    ),
+    Column(
+        "line",
+        "string",
+        lambda t: t.line,
+        meaning="equal for seeds that may be averaged: those of one line of a table, from one "
+        "folder, of one trial on one stack, with the same pictures, weights and protocol",
+    ),
 )
 
 SETTING: tuple[Column[Trial], ...] = (
@@ -210,8 +224,8 @@ TRIALS: tuple[Column[Trial], ...] = (
     *WHICH,
     *_stack(lambda t: t.row.stack),
     *SETTING,
-    *_planned(1, lambda r: r.spec.phase1),
-    *_planned(2, lambda r: r.spec.phase2),
+    *_asked_of(1),
+    *_asked_of(2),
     *_ran(1, lambda r: r.phase1),
     *_ran(2, lambda r: r.phase2),
     *OUTCOME,
@@ -222,6 +236,7 @@ _OF_EPOCHS = (
     "results",
     "trial",
     "group",
+    "line",
     "stack",
     "backbone",
     "dataset",

@@ -19,7 +19,7 @@ from bench.analysis.predictions import Predictions, found
 from bench.analysis.stats import Interval
 from bench.records import Environment, Epoch, Guard, Phase, Stack, TrialResult, Way
 from bench.zoo import heads
-from bench.zoo.traps import TRAPS
+from bench.zoo.traps import TRAPS, phases
 
 MOST_MISTAKES = 12
 """More pictures than this are not looked at."""
@@ -29,6 +29,15 @@ KEY_DIGITS = 12
 
 AGAIN = "again"
 """Where a command that runs rows again puts its results, beside those of before."""
+
+TO_RUN = (
+    "Folders of results are named as counted from where the report was made, and others by their "
+    "name alone; the commands run where they lie. Relative paths of own pictures and weights count "
+    "from the working directory."
+)
+"""What to know of commands."""
+
+USUAL_BACKEND = "tensorflow"
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -145,7 +154,7 @@ def detail(source: Source, line: Line) -> Detail:
         mistakes=_mistakes(predictions, names),
         settings=tuple(_settings(line)),
         environment=tuple(described(line.group.stack, _environment(line))),
-        command=command(line, source.folder),
+        command=command(line, source),
         notes=(*_notes(line), *missing),
     )
 
@@ -170,17 +179,21 @@ def chosen_for_detail(evidence: Evidence, limit: int = 200) -> tuple[tuple[Line,
     return tuple(sorted(first, key=lambda x: x.number)), len(evidence.lines) - len(first)
 
 
-def command(line: Line, folder: Path) -> str:
-    """What runs the rows of a line again, quoted for a shell.
+def command(line: Line, source: Source) -> str:
+    """What runs the rows of a line again, and no others, quoted for a shell.
+
+    A folder's rows run on their own backend; it is named where that is not what readers expect,
+    or where the folder holds rows of several.
 
     Args:
         line: which.
-        folder: of the results that it is from.
+        source: the folder that it is from.
     """
-    first = line.group.spec.model_copy(update={"seed": 0})  # which stands for every seed
-    keys = [r.key for r in line.group.rows] if line.group.apart else [first.key]
-    words = [word for key in keys for word in ("--only", key[:KEY_DIGITS])]
-    return shlex.join(["bench", "run", shown(folder), *words, "--results", AGAIN])
+    backend = line.group.stack.backend
+    usual = {backend, *(r.stack.backend for r in source.rows)} == {USUAL_BACKEND}
+    words = [w for r in line.group.rows for w in ("--only", r.key[:KEY_DIGITS])]
+    command = shlex.join(["bench", "run", shown(source.folder), *words, "--results", AGAIN])
+    return command if usual else f"KERAS_BACKEND={shlex.quote(backend)} {command}"
 
 
 def shown(folder: Path) -> str:
@@ -283,8 +296,8 @@ def _settings(line: Line) -> Iterator[tuple[str, str]]:
     yield "augmentation", kinds or "none"
     if spec.views is not None:
         yield "views", str(spec.views)
-    for name, phase in (("phase 1", spec.phase1), ("phase 2", spec.phase2)):
-        yield name, _phase(phase) if phase else "none"
+    for number, phase in enumerate(phases(spec), start=1):
+        yield f"phase {number}", _phase(phase) if phase else "none"
     yield "batch size", str(spec.execution.batch_size)
     yield "precision", line.group.stack.precision
     yield "deterministic", "yes" if spec.execution.deterministic else "no"

@@ -6,7 +6,8 @@
 Reports, plots and pages are made from this and read nothing else.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from bench.analysis.accuracy_stats import accuracy
 from bench.analysis.ranking import Ranked, Standing
 from bench.analysis.speeds import Speeds
 from bench.analysis.stats import Estimate
-from bench.analysis.summary import Group, Spread, summarise
+from bench.analysis.summary import Group, Spread
 from bench.costs import CostResult, Workload
 from bench.records import PhaseResult, TrialResult
 from bench.running import store
@@ -72,7 +73,7 @@ class Line:
         number: from 1, in the order of the results; its name in links.
         source: name of the folder it is from.
         group: its seeds.
-        standing: whether it is the best on its pictures.
+        standing: whether it is the best on its pictures, of its folder and stack.
         inference, phase1, phase2: what these workloads cost, out of the box; None where that was
             not measured, or there is no such phase.
     """
@@ -116,17 +117,25 @@ class Line:
         """Mean and deviation over seeds, where no interval can be told."""
         return self.group.spread(lambda r: r.test_accuracy)
 
-    def cost(self, quantity: Quantity) -> Figure | None:
+    def cost(self, quantity: Quantity, apart: bool | None = None) -> Figure | None:
         """What it costs; None where that is not known.
 
         ``train_speed``: images/s of the last phase's steps, as measured apart, else the trial's
         own; ``inference_speed``: images/s; ``latency``: ms, one picture; ``memory``: bytes at the
         most, of the last phase's training; ``parameters``: numbers in backbone and head;
         ``trainable_parameters``: of those, what trains in the last phase.
+
+        Args:
+            quantity: which.
+            apart: True for what was measured apart only, False for the trial's own only: the two
+                are not to be compared.
         """
+        found = self._apart(quantity) if apart is not False else None
+        return self._own(quantity) if found is None and apart is not True else found
+
+    def _apart(self, quantity: Quantity) -> Figure | None:
         if quantity == "train_speed":
-            own = self._of_last(lambda phase: phase.images_per_second)
-            return _speed(self.training) or own
+            return _speed(self.training)
         if quantity == "inference_speed":
             return _speed(self.inference)
         if quantity == "latency":
@@ -135,9 +144,16 @@ class Line:
         if quantity == "memory":
             held = self.training and self.training.memory
             return Figure(held.peak, apart=True) if held else None
+        return None
+
+    def _own(self, quantity: Quantity) -> Figure | None:
+        if quantity == "train_speed":
+            return self._of_last(lambda phase: phase.images_per_second)
         if quantity == "parameters":
             return _mean(self.group.spread(lambda r: r.total_parameters))
-        return self._of_last(lambda phase: phase.trainable_parameters)
+        if quantity == "trainable_parameters":
+            return self._of_last(lambda phase: phase.trainable_parameters)
+        return None
 
     @property
     def training(self) -> CostResult | None:
@@ -187,7 +203,7 @@ class Evidence:
         return tuple(problem for source in self.sources for problem in source.problems)
 
     def ranked(self, source: Source | None = None) -> Ranked:
-        """The lines, or those of one folder, with their standing among all of them."""
+        """The lines, or those of one folder, with their standing in it."""
         lines = [x for x in self.lines if source is None or x.source == source.name]
         return Ranked(tuple(x.group for x in lines), tuple(x.standing for x in lines))
 
@@ -213,16 +229,16 @@ def read(folders: Sequence[Path]) -> Evidence:
 
 def of(sources: Sequence[Source]) -> Evidence:
     """Take together what was read."""
-    grouped = [(source, group) for source in sources for group in summarise(source.rows)]
-    standings = ranking.standings([group for _, group in grouped])
-    speeds = {source.name: Speeds(source.costs) for source in sources}
-    lines = (
-        _line(number, source.name, group, standing, speeds[source.name])
-        for number, ((source, group), standing) in enumerate(
-            zip(grouped, standings, strict=True), start=1
-        )
-    )
+    numbers = itertools.count(1)
+    lines = (line for source in sources for line in _lines(source, numbers))
     return Evidence(tuple(sources), tuple(lines))
+
+
+def _lines(source: Source, numbers: Iterator[int]) -> Iterator[Line]:
+    """Of one folder, ranked for itself: beside another it would tie with its own trials."""
+    found, speeds = ranking.ranked(source.rows), Speeds(source.costs)
+    for group, standing in zip(found.groups, found.standings, strict=True):
+        yield _line(next(numbers), source.name, group, standing, speeds)
 
 
 def _line(number: int, source: str, group: Group, standing: Standing, speeds: Speeds) -> Line:

@@ -11,6 +11,7 @@ or no ``boolean``, a time ``datetime64[us, UTC]``. Shares (accuracy, waiting, ut
 0 to 1.
 """
 
+import hashlib
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,6 +30,7 @@ from bench.analysis.columns import (
     Trial,
     Value,
 )
+from bench.analysis.summary import summarise
 from bench.costs import CostResult
 from bench.errors import BenchError
 from bench.records import TrialResult
@@ -112,8 +114,18 @@ def costs(rows: Iterable[CostResult], results: str = "") -> "pd.DataFrame":
 
 
 def _trials(rows: Iterable[TrialResult], results: str) -> Iterator[Trial]:
-    for row in rows:
-        yield Trial(results, row, row.spec.model_copy(update={"seed": 0}).key)
+    every = list(rows)
+    known: dict[int, tuple[str, str]] = {}
+    for group in summarise(every):
+        trial = group.spec.model_copy(update={"seed": 0}).key
+        line = _line(results, group.stack.id, trial, group.apart or "")
+        known |= {id(row): (trial, line) for row in group.rows}
+    return (Trial(results, row, *known[id(row)]) for row in every)
+
+
+def _line(*parts: str) -> str:
+    """A key for what a table has in one line: 16 hex digits."""
+    return hashlib.sha256("\0".join(parts).encode(errors="replace")).hexdigest()[:16]
 
 
 def _epochs(tried: Iterable[Trial]) -> "pd.DataFrame":

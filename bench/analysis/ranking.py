@@ -7,7 +7,7 @@ from typing import Literal
 from bench.analysis.accuracy_stats import accuracy, accuracy_difference
 from bench.analysis.stats import holm
 from bench.analysis.summary import Group, summarise
-from bench.records import TrialResult
+from bench.records import DatasetUsed, TrialResult
 
 Standing = Literal["best", "tie", ""]
 LEVEL = 0.95
@@ -33,7 +33,7 @@ def ranked(rows: Iterable[TrialResult]) -> Ranked:
 
 
 def standings(groups: Sequence[Group]) -> list[Standing]:
-    """For each group whether it is the best on its pictures.
+    """For each group whether it is the best on its stack and its pictures.
 
     Nobody should choose a trap, or a frozen backbone of random weights, so these are nothing.
 
@@ -45,21 +45,26 @@ def standings(groups: Sequence[Group]) -> list[Standing]:
     the former few degrees of freedom.
 
     Args:
-        groups: of any datasets and stacks.
+        groups: of one results folder, any datasets and stacks.
     """
     found: list[Standing] = ["" for _ in groups]
-    fields: dict[str, list[int]] = {}
+    fields: dict[tuple[str, str], list[int]] = {}
     for i, group in enumerate(groups):
         if group.spec.trap or group.random:
             continue
-        pictures = next((r.dataset.fingerprint for r in group.finished if r.dataset), None)
-        if pictures and group.correct is not None:
-            fields.setdefault(pictures, []).append(i)
+        seen = pictures(group)
+        if seen and group.correct is not None:
+            fields.setdefault((group.stack.id, seen.fingerprint), []).append(i)
     for field in fields.values():
         top = _top(groups, field) if len(field) > 1 else []
         for i in top:
             found[i] = "best" if len(top) == 1 else "tie"
     return found
+
+
+def pictures(group: Group) -> DatasetUsed | None:
+    """What its finished seeds saw, else any; None where none got so far."""
+    return next((r.dataset for r in (*group.finished, *group.rows) if r.dataset), None)
 
 
 def _top(groups: Sequence[Group], field: Sequence[int]) -> list[int]:

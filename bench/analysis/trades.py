@@ -18,6 +18,9 @@ HIGHER_IS_CHEAPER: frozenset[Quantity] = frozenset({"train_speed", "inference_sp
 TRADED: tuple[Quantity, ...] = ("train_speed", "latency", "memory", "parameters")
 """What may be saved."""
 
+TWOFOLD: frozenset[Quantity] = frozenset({"train_speed"})
+"""Known from the trial itself, and as measured apart."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -37,7 +40,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Step:
+class Cheaper:
     """A trial that is cheaper than any with a higher accuracy.
 
     Attributes:
@@ -65,7 +68,7 @@ class Trade:
     quantity: Quantity
     against: Line
     figure: Figure
-    steps: tuple[Step, ...]
+    steps: tuple[Cheaper, ...]
 
 
 def mean(line: Line) -> float | None:
@@ -87,10 +90,35 @@ def _price(figure: Figure, quantity: Quantity) -> float:
     return 1 / value if quantity in HIGHER_IS_CHEAPER else value
 
 
+def compared(lines: Sequence[Line], quantity: Quantity) -> dict[Line, Figure]:
+    """What these lines cost, as far as that can be compared.
+
+    Throughput measured apart and the trial's own are never mixed: it is the former of all, or the
+    latter of all, or nothing. Other costs are of the lines where they are known.
+
+    Args:
+        lines: of one field (`bench.analysis.fields`).
+        quantity: which cost.
+    """
+    if quantity not in TWOFOLD:
+        return _known(lines, quantity)
+    for apart in (True, False):
+        found = _known(lines, quantity, apart)
+        if len(found) == len(lines):
+            return found
+    return {}
+
+
+def _known(
+    lines: Sequence[Line], quantity: Quantity, apart: bool | None = None
+) -> dict[Line, Figure]:
+    return {line: figure for line in lines if (figure := line.cost(quantity, apart))}
+
+
 def _priced(lines: Sequence[Line], quantity: Quantity) -> list[tuple[float, Line, Figure]]:
-    """Those whose cost is known, the cheapest first, the highest of equal ones first."""
-    found = [(line, figure) for line in lines if (figure := line.cost(quantity))]
-    priced = [(_price(figure, quantity), line, figure) for line, figure in found]
+    """What can be compared, the cheapest first, the highest of equal ones first."""
+    found = compared(lines, quantity)
+    priced = [(_price(figure, quantity), line, figure) for line, figure in found.items()]
     return sorted(priced, key=lambda p: (p[0], -height(p[1]), p[1].number))
 
 
@@ -111,21 +139,23 @@ def trades(best: Sequence[Line], rivals: Sequence[Line]) -> Iterator[Trade]:
 
     Args:
         best: the highest first.
-        rivals: what to choose from, the best included.
+        rivals: what to choose from, the best included; of one field.
     """
     if not best or best[0].accuracy is None:
         return
     known = [line for line in rivals if line.accuracy]
     for quantity in TRADED:
-        own = best[0].cost(quantity)
-        steps = tuple(_steps(best[0], own, known, quantity)) if own else ()
+        priced = _priced(known, quantity)
+        own = next((figure for _, line, figure in priced if line is best[0]), None)
+        steps = tuple(_steps(best[0], own, priced, quantity)) if own else ()
         if own and steps:
             yield Trade(quantity, best[0], own, steps)
 
 
-def _steps(best: Line, own: Figure, lines: Sequence[Line], quantity: Quantity) -> Iterator[Step]:
+def _steps(
+    best: Line, own: Figure, priced: Sequence[tuple[float, Line, Figure]], quantity: Quantity
+) -> Iterator[Cheaper]:
     """The front of accuracy and cost, as far as it is cheaper than the best."""
-    priced = _priced(lines, quantity)
     points = [Point(height(line), figure.value, height(line)) for _, line, figure in priced]
     better: Better = "higher" if quantity in HIGHER_IS_CHEAPER else "lower"
     reached = -1.0
@@ -134,7 +164,7 @@ def _steps(best: Line, own: Figure, lines: Sequence[Line], quantity: Quantity) -
         saves = _saves(price, _price(own, quantity)) and height(line) > reached
         if saves and (effect := effect_of(best, line)):
             reached = height(line)
-            yield Step(line, figure, effect)
+            yield Cheaper(line, figure, effect)
 
 
 def effect_of(a: Line, b: Line) -> Effect | None:

@@ -51,7 +51,7 @@ def _judged(folder: Path, suite: str | None) -> "list[Judged]":
         err.print(f"bench: {problem}", markup=False, soft_wrap=True)
     loaded, name = _suite(folder, suite)
     groups = summary.summarise(contents.rows)
-    return claimed.judge(loaded.claims, groups, contents.costs, loaded.trials, name)
+    return claimed.judge(loaded.claims, groups, contents.costs, loaded.trials, name, folder)
 
 
 def _suite(folder: Path, suite: str | None) -> "tuple[Suite, str]":

@@ -1,6 +1,6 @@
 """What every command prints with, and how a suite is named."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -33,6 +33,13 @@ def suite_path(suite: str) -> Path:
         named = recipe
     is_path = path.suffix or path.is_file() or (path.is_dir() and not named.exists())
     return path if is_path else named
+
+
+def named_suite(what: Sequence[str]) -> Path | None:
+    """The suite that is named; None for names of backbones."""
+    path = suite_path(what[0])
+    named = path.suffix == ".toml" and (path.exists() or path == Path(what[0]))
+    return path if len(what) == 1 and named else None
 
 
 def notes(texts: Iterable[str]) -> None:

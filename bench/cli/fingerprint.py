@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.console import interruptible, notes, out, suite_path
+from bench.cli.console import interruptible, named_suite, notes, out
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.numerics import Numbers as Precision
-    from bench.running.numerics_cases import Asked
+    from bench.numerics import NumericsSpec
+    from bench.running.cases import Asked
 
 
 class Numbers(StrEnum):
@@ -45,19 +46,19 @@ def fingerprint(
     raise typer.Exit(0 if complete else 1)
 
 
-def _asked(what: list[str], smoke: bool, precision: list[Numbers]) -> "Asked":
+def _asked(what: list[str], smoke: bool, precision: list[Numbers]) -> "Asked[NumericsSpec]":
     """The fingerprints of a suite, or of backbones by their names."""
     from bench import suite as suites
     from bench.running import numerics_cases
 
     precisions: tuple[Precision, ...] = tuple(p.value for p in precision)
-    path = suite_path(what[0])
-    if len(what) == 1 and (path.suffix == ".toml" and (path.exists() or path == Path(what[0]))):
-        return numerics_cases.of_suite(suites.load(path, smoke=smoke), precisions)
-    return numerics_cases.of_backbones(what, precisions)
+    path = named_suite(what)
+    if path is None:
+        return numerics_cases.of_backbones(what, precisions)
+    return numerics_cases.of_suite(suites.load(path, smoke=smoke), precisions)
 
 
-def _take(asked: "Asked", folder: Path) -> bool:
+def _take(asked: "Asked[NumericsSpec]", folder: Path) -> bool:
     """Take one after another; whether every one has a result."""
     from bench.records import Execution
     from bench.reporting.live import LiveReport

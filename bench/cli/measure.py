@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.console import Changes, interruptible, notes, out, suite_path
+from bench.cli.console import Changes, interruptible, named_suite, notes, out
 from bench.cli.show import Form, tables_of
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
+    from bench.costs import CostSpec
     from bench.running.cases import Asked, Choice
     from bench.tasks import Row
 
@@ -68,7 +69,7 @@ def measure(
         image_size=image_size,
         precision=precision.value if precision else None,
     )
-    path = _suite_file(what)
+    path = named_suite(what)
     if changes and path is None:
         raise BenchError(f"--set {changes[0]}: expected a suite to change, not names of backbones")
     asked = _asked(path, what, smoke, changes or (), choice)
@@ -86,16 +87,9 @@ def measure(
     raise typer.Exit(0 if complete else 1)
 
 
-def _suite_file(what: list[str]) -> Path | None:
-    """The suite that is named; None for names of backbones."""
-    path = suite_path(what[0])
-    named = path.suffix == ".toml" and (path.exists() or path == Path(what[0]))
-    return path if len(what) == 1 and named else None
-
-
 def _asked(
     path: Path | None, what: list[str], smoke: bool, changes: Sequence[str], choice: "Choice"
-) -> "Asked":
+) -> "Asked[CostSpec]":
     """The measurements of a suite, or of backbones by their names."""
     from bench import suite as suites
     from bench.running import cases
@@ -106,7 +100,12 @@ def _asked(
 
 
 def _measure_costs(
-    asked: "Asked", folder: Path, suite: Path | None, seconds: float, again: bool, run: int
+    asked: "Asked[CostSpec]",
+    folder: Path,
+    suite: Path | None,
+    seconds: float,
+    again: bool,
+    run: int,
 ) -> bool:
     """Measure one after another, never two at once; whether every one has a result.
 

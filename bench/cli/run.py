@@ -56,9 +56,7 @@ def run(
     from bench.running import devices, plan, store
     from bench.settings import Settings
 
-    loaded, file = _loaded(suite_path(suite), smoke, changes or [])
-    if only:
-        loaded = loaded.model_copy(update={"trials": plan.select(loaded.trials, only)})
+    loaded, file = _loaded(suite_path(suite), smoke, changes or [], only or [])
     notes(loaded.warnings)
     settings, gpus = Settings.from_environment(), devices.places(workers)
     problems = plan.problems(loaded, settings)
@@ -78,17 +76,21 @@ def run(
     raise typer.Exit(0 if complete else 1)
 
 
-def _loaded(path: Path, smoke: bool, changes: Sequence[str]) -> "tuple[Suite, Path]":
+def _loaded(
+    path: Path, smoke: bool, changes: Sequence[str], only: Sequence[str]
+) -> "tuple[Suite, Path]":
     """The suite, or the trials of a results folder; and the file that it is, or was, written in."""
     from bench import suite as suites
-    from bench.running import again, store
+    from bench.running import again, plan, store
 
     if not path.is_dir():
-        return suites.load(path, smoke=smoke, changes=changes), path
+        suite = suites.load(path, smoke=smoke, changes=changes)
+        chosen = plan.select(suite.trials, only) if only else suite.trials
+        return suite.model_copy(update={"trials": chosen}), path
     if smoke or changes:
         option = "--smoke" if smoke else "--set"
         raise BenchError(f"{path}: {option}: the trials of a results folder run as they are")
-    return again.suite_of(path), path / store.SUITE
+    return again.suite_of(path, only), path / store.SUITE
 
 
 def _print_trials(planned: "Plan", problems: list[str]) -> None:

@@ -1,15 +1,15 @@
 """The answer in words: the same for the page, the document and the terminal."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
+from bench.analysis import naming
 from bench.analysis.answer import Answer, Doubt, DoubtKind, Gain, of
 from bench.analysis.evidence import Evidence, Figure, Line, Quantity
+from bench.analysis.naming import Namer
 from bench.analysis.stats import Effect, Estimate
-from bench.analysis.trades import HIGHER_IS_CHEAPER, Choice, Step, Trade
+from bench.analysis.trades import HIGHER_IS_CHEAPER, TWOFOLD, Cheaper, Choice, Trade
 from bench.records import Freeze
 from bench.reporting.forms import count
-from bench.reporting.tables import WHERE_DIFFERENT
-from bench.zoo.traps import NONE
 
 NAMED = 3
 """So many trials are named; more are counted."""
@@ -32,23 +32,8 @@ CHEAPER: Mapping[Quantity, str] = {
     "parameters": "Smaller",
 }
 
-Namer = Callable[[Line], str]
-
-
-def subjects(answers: Sequence[Answer]) -> list[str]:
-    """What each answer is about: the dataset, and its pictures where several share its name."""
-    names = [answer.dataset for answer in answers]
-    return [
-        f"{name} ({_pictures(answer)})" if names.count(name) > 1 else name
-        for name, answer in zip(names, answers, strict=True)
-    ]
-
-
-def _pictures(answer: Answer) -> str:
-    used = next((r.dataset for x in answer.lines for r in x.group.rows if r.dataset), None)
-    if used is None:
-        return "no trial saw its pictures"
-    return f"{used.train:,} train pictures, {used.fingerprint[:8]}"
+OWN = "by the trials' own steps"
+"""Where throughput was not measured apart from the trials."""
 
 
 def every(evidence: Evidence) -> list[tuple[str, list[str]]]:
@@ -56,7 +41,27 @@ def every(evidence: Evidence) -> list[tuple[str, list[str]]]:
     answers = of(evidence)
     if not answers:
         return [("", [NO_TRIALS if evidence.costs else NOTHING])]
-    return list(zip(subjects(answers), map(sentences, answers), strict=True))
+    return [(a.field.name, [*sentences(a), *_elsewhere(a, answers)]) for a in answers]
+
+
+def _elsewhere(answer: Answer, answers: Sequence[Answer]) -> list[str]:
+    """That other folders or stacks saw the same pictures, where they did."""
+    seen = answer.field.pictures
+    same = [
+        other
+        for other in answers
+        if seen and other.field.pictures
+        if other.field.pictures.fingerprint == seen.fingerprint
+    ]
+    if len(same) < 2:
+        return []
+    names = naming.sides((a.lines[0].source, a.lines[0].group.stack) for a in same)
+    others = [name for side, name in names.items() if side != answer.field.side]
+    which = ", ".join(others) if len(others) <= NAMED else f"{_number(len(others))} times"
+    return [
+        f"The same pictures were used elsewhere, too ({which}); nothing is said here across "
+        "folders and stacks, which `bench compare` does."
+    ]
 
 
 def sentences(answer: Answer) -> list[str]:
@@ -77,19 +82,13 @@ def sentences(answer: Answer) -> list[str]:
 
 
 def namer(lines: Sequence[Line]) -> Namer:
-    """Calls each line by its backbone, what of it trained, and whatever else tells them apart."""
-    plain = [(line.backbone, frozen(line.group.spec.freeze)) for line in lines]
-    groups = [line.group for line in lines]
-    several = len(set(plain)) < len(plain)
-    telling = [c for c in WHERE_DIFFERENT if len({c.cell(g) for g in groups} - {None}) > 1]
-    sources = len({line.source for line in lines}) > 1
+    """Calls each line by its backbone, what of it trained, and whatever else tells it apart."""
+    others = naming.differing(lines)
 
     def name(line: Line) -> str:
-        said = f"{line.backbone} {frozen(line.group.spec.freeze)}"
-        cells = {c.title: c.cell(line.group) for c in telling}
-        more = [f"{title} {cell}" for title, cell in cells.items() if cell not in (None, NONE)]
-        more += [line.source] if sources else []
-        return f"{said} ({', '.join(more)})" if several and more else said
+        more = naming.said(others.get(line.number, {}))
+        plain = f"{line.backbone} {frozen(line.group.spec.freeze)}"
+        return f"{plain} ({', '.join(more)})" if more else plain
 
     return name
 
@@ -213,11 +212,18 @@ def _status(status: str) -> str:
 def _chosen(choices: Sequence[Choice], name: Namer) -> str:
     said = []
     for choice in choices:
-        which, quantity = f"{name(choice.line)} {CHEAPEST[choice.quantity]}", choice.quantity
+        quantity = choice.quantity
+        which = f"{name(choice.line)} {CHEAPEST[quantity]}"
+        which += f" {OWN}" if _own(quantity, choice.figure) else ""
         way = "down" if quantity in HIGHER_IS_CHEAPER else "up"
         others = f"others {way} to {cost(quantity, choice.most)}"
         said.append(f"{which} ({cost(quantity, choice.figure)}, {others})")
     return f"Of these, {'; '.join(said)}."
+
+
+def _own(quantity: Quantity, figure: Figure) -> bool:
+    """Whether a reader must be told that it was not measured apart."""
+    return quantity in TWOFOLD and not figure.apart
 
 
 def _tells(trade: Trade, answer: Answer) -> bool:
@@ -229,10 +235,11 @@ def _traded(trade: Trade, name: Namer) -> str:
     """The cheapest, and the highest that is cheaper than the best."""
     steps = dict.fromkeys((trade.steps[0], trade.steps[-1]))
     said = [_step(step, trade, name) for step in steps]
-    return f"{CHEAPER[trade.quantity]}: {'; or '.join(said)}."
+    what = CHEAPER[trade.quantity] + (f", {OWN}" if _own(trade.quantity, trade.figure) else "")
+    return f"{what}: {'; or '.join(said)}."
 
 
-def _step(step: Step, trade: Trade, name: Namer) -> str:
+def _step(step: Cheaper, trade: Trade, name: Namer) -> str:
     own, best = cost(trade.quantity, step.figure), cost(trade.quantity, trade.figure)
     return f"{name(step.line)}, {own} instead of {best}, at {points(step.effect)}"
 

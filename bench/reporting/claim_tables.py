@@ -1,10 +1,10 @@
 """Claims beside what was measured, as a table with what to know of each."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from bench.analysis.claim_verdicts import Judged, Verdict
-from bench.claims import BETWEEN_TRIALS, Claim, Quantity
+from bench.claims import BETWEEN_TRIALS, MARGINS, RANGES, Claim, Quantity
 from bench.reporting.forms import Cell, foreign, printed, with_notes
 
 JSON = "json"
@@ -113,15 +113,43 @@ def notes(claims: Claims) -> list[str]:
     """Reasons and doubts, each once, with the numbers of the lines that it is about."""
     found: dict[str, list[int]] = {}
     for line, (_, one) in enumerate(claims, start=1):
-        for text in (*one.reasons, *one.doubts):
+        for text in (*one.reasons, *one.doubts, *_own_margin(one.claim)):
             found.setdefault(text, []).append(line)
     sources = dict.fromkeys(one.claim.source for _, one in claims)
     return [
         *(f"{_lines(numbers)}: {text}" for text, numbers in found.items()),
         f"claims as published by: {'; '.join(sources)}",
-        "a single figure holds if the interval contains it, a range if the measured value lies in "
-        "it; intervals are of 95%, over test pictures and seeds",
+        *_rules({one.claim.quantity for _, one in claims}),
     ]
+
+
+def _own_margin(claim: Claim) -> Iterator[str]:
+    margin, quantity = claim.near_enough, claim.quantity
+    if margin == MARGINS.get(quantity, 0.0):
+        return
+    least, most = RANGES[quantity]
+    ends = max(least, claim.low - margin), min(most, claim.high + margin)
+    low, high = (number(quantity, value, ".4g") for value in ends)
+    yield f"near enough is {with_unit(quantity, _range(quantity, low, high))}"
+
+
+def _rules(quantities: Collection[Quantity]) -> Iterator[str]:
+    """What verdicts and intervals mean, for quantities that are there."""
+    if set(quantities) <= {"trainable_parameters"}:
+        return
+    points = f"{100 * MARGINS['accuracy']:g} points"
+    least = f" (for an accuracy: or at most {points} beyond)" if "accuracy" in quantities else ""
+    yield (
+        f"a claim holds if the whole interval lies in what was claimed{least}; it is above or "
+        "below if the whole interval lies beyond; all else is unclear"
+    )
+    kinds = ["of accuracies over test pictures and seeds"] if _sampled(quantities) else []
+    kinds += ["of throughput over processes"] if "throughput_ratio" in quantities else []
+    yield f"intervals are of 95%, {', '.join(kinds)}"
+
+
+def _sampled(quantities: Collection[Quantity]) -> bool:
+    return not {"accuracy", "accuracy_gain"}.isdisjoint(quantities)
 
 
 def _lines(numbers: Sequence[int]) -> str:
@@ -134,6 +162,7 @@ def _plain(name: str, one: Judged) -> dict[str, object]:
     return {
         "results": name,
         "claim": one.claim.model_dump(mode="json", exclude_none=True),
+        "margin": one.claim.near_enough,
         "trials": one.about,
         "run": one.run,
         "stack": one.stack,
@@ -157,7 +186,17 @@ def _for_programs(claims: Claims) -> str:
 
 TIDY = (
     *("results", "claim", "quantity", "source", "trials", "run", "stack", "claimed_low"),
-    *("claimed_high", "measured", "low", "high", "seeds", "verdict", "would", "guards_failed"),
+    *(
+        "claimed_high",
+        "margin",
+        "measured",
+        "low",
+        "high",
+        "seeds",
+        "verdict",
+        "would",
+        "guards_failed",
+    ),
     *("reasons", "doubts"),
 )
 """Columns of the CSV."""

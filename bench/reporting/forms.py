@@ -48,25 +48,37 @@ def printed(titles: Sequence[str], lines: Iterable[Sequence[Cell]], form: str) -
 
     Args:
         titles: headings of its columns.
-        lines: a cell for each of them; None is a dash for people, and nothing for programs.
+        lines: a cell for each of them; None is a dash for people, and nothing for programs. Each
+            is one line and prints, whatever somebody put into it; in CSV line breaks stay.
         form: a key of `FORMATS`.
     """
     if form == "csv":
         return _csv(titles, lines)
-    cells = [["–" if cell is None else str(cell) for cell in line] for line in lines]
+    cells = [["–" if cell is None else printable(str(cell)) for cell in line] for line in lines]
     if form == "markdown":
         cells = [[cell.replace("|", "\\|") for cell in line] for line in cells]
     table = tabulate(cells, headers=titles, tablefmt=FORMATS[form], disable_numparse=True)
     return _latex_symbols(table) if form == "latex" else table
 
 
+def printable(text: str) -> str:
+    """Text as one line that prints: line breaks become spaces.
+
+    Characters that a terminal or a parser would obey, or that no file of UTF-8 can hold, are
+    replaced.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in _one_line(text))
+
+
 def foreign(text: str, form: str) -> str:
     """Text that somebody else chose, fit for a line in this form: it prints, and means nothing.
 
-    Characters that a terminal or a parser would obey are replaced; in markdown, marks become
-    entities, and nobody is notified by an ``@``.
+    Beside what `printable` does, marks become entities in markdown, and nobody is notified by an
+    ``@``.
     """
-    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in _one_line(text))
+    line = _one_line(printable(text))
     if form != "markdown":
         return line
     return _MARKS.sub(lambda mark: f"&#{ord(mark[0])};", line).replace("@", "@&#8203;")
@@ -84,7 +96,7 @@ def with_notes(table: str, notes: Iterable[str], form: str) -> str:
     found = kept(notes)
     if form not in NOTE_STARTS or not found:
         return table
-    lines = (NOTE_STARTS[form] + _one_line(note) for note in found)
+    lines = (NOTE_STARTS[form] + _one_line(printable(note)) for note in found)
     return table + "\n\n" + "\n".join(lines)
 
 

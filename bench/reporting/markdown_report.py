@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bench import __version__
-from bench.analysis.details import Detail, described
+from bench.analysis.details import TO_RUN, Detail, described
 from bench.analysis.evidence import Evidence, Source
 from bench.analysis.ranking import Ranked
 from bench.analysis.summary import Group
@@ -21,7 +21,7 @@ from bench.reporting.notes import notes
 FORM = "markdown"
 
 MARK = "Made by `bench report`"
-"""Begins the last line; a folder whose document lacks it is not ours to write into."""
+"""Begins the last line."""
 
 FAILURES_NAMED = 50
 
@@ -190,6 +190,7 @@ def _frozen(environment: Environment | None) -> str:
 def _commands(parts: Parts) -> Iterator[str]:
     yield f"This report:\n\n{_code([parts.command])}"
     if parts.details:
+        yield TO_RUN
         yield f"Its trials:\n\n{_code([d.command for d in parts.details])}"
     if parts.left_out:
         yield f"{parts.left_out:,} more trials are not listed here."

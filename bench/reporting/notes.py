@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from bench.analysis import naming
 from bench.analysis.ranking import Ranked, ranked
-from bench.analysis.summary import Group
 from bench.records import TrialResult
 from bench.reporting.forms import kept
 from bench.zoo.traps import noticing
@@ -56,16 +56,17 @@ def _sampling(rows: Sequence[TrialResult], found: Ranked) -> Iterator[str]:
             f"(test pictures: {pictures}){without}"
         )
     if any(found.standings):
+        stack = " of its stack," if len({g.stack.id for g in found.groups}) > 1 else ""
         yield (
-            f"{BEST}: told from every other trial on the same test pictures; tie: not told from "
-            "the highest (paired by picture, adjusted for their number)"
+            f"{BEST}: told from every other trial{stack} on the same test pictures; tie: not told "
+            "from the highest (paired by picture, adjusted for their number)"
         )
 
 
 def _sharing(rows: Sequence[TrialResult], found: Ranked) -> Iterator[str]:
     """What spread and times leave out where trials saw the same views, or shared work."""
     several = [g for g in found.groups if len(g.finished) > 1]
-    same = dict.fromkeys(v for g in several if (v := views(g)) not in (None, "per-seed"))
+    same = dict.fromkeys(v for g in several if (v := naming.views(g)) not in (None, "per-seed"))
     if same:
         yield (
             "± over seeds leaves augmentation's own randomness out: all seeds saw the same views "
@@ -114,11 +115,6 @@ def _traps(rows: Sequence[TrialResult]) -> Iterator[str]:
         for row in trials:
             if row not in noticed:
                 yield f"{row.spec.label}: trap {trap} was noticed by no guard"
-
-
-def views(group: Group) -> str | None:
-    """None where there is no choice: without augmentation."""
-    return str(group.spec.views) if group.spec.augmentation else None
 
 
 def on_time(rows: Sequence[TrialResult]) -> Iterator[str]:

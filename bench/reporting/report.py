@@ -4,16 +4,14 @@
     output/report.md             the document (`bench.reporting.markdown_report`)
     output/tables/NAME.csv|md|tex
     output/plots/NAME.png|svg
+    output/.bench-report.json    names these files (`bench.reporting.report_folder`)
 
-Equal results give equal files: nothing in them says when or where they were made. They are written
-beside the folder and moved into it when all of them are there.
+Equal results give equal files: nothing in them says when or where they were made.
 """
 
 import csv
 import io
 import shlex
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,12 +21,20 @@ from bench.analysis import claimed, details, evidence
 from bench.analysis.details import Detail, shown
 from bench.analysis.evidence import Evidence, Source
 from bench.data import thumbnails
-from bench.errors import BenchError
 from bench.records import Dataset
-from bench.reporting import answers, claim_tables, cost_tables, markdown_report, plots, tables
-from bench.reporting.forms import foreign, kept, printed
+from bench.reporting import (
+    answers,
+    claim_tables,
+    cost_tables,
+    markdown_report,
+    plots,
+    report_folder,
+    tables,
+)
+from bench.reporting.forms import foreign, printed
 from bench.reporting.markdown_report import Image, Parts, escaped
 from bench.reporting.page import content, page
+from bench.reporting.report_folder import DOCUMENT, PAGE, PLOTS, TABLES
 from bench.settings import Settings
 from bench.suite import Suite
 
@@ -36,7 +42,6 @@ Pictures = Literal["none", "shareable", "all"]
 """Which pictures may stand in the page: of no dataset, of those whose licence lets anybody pass
 them on, of any."""
 
-PAGE, DOCUMENT, TABLES, PLOTS = "index.html", "report.md", "tables", "plots"
 ENDINGS: Mapping[str, str] = {"csv": "csv", "markdown": "md", "latex": "tex"}
 """Of tables, by form."""
 
@@ -80,14 +85,15 @@ def build(
 
     Raises:
         StoreError: a folder holds no results.
-        BenchError: the output cannot be written, or holds a page that is not ours.
+        BenchError: the output cannot be written, or holds files that are not ours where the
+            report's would go.
     """
-    _check_ours(output)
-    found = _without_paths(evidence.read(folders))
+    report_folder.check(output)
+    read, suites = _with_suites(evidence.read(folders))
+    found = _without_paths(read)
     chosen, left_out = details.chosen_for_detail(found)
     sources = {source.name: source for source in found.sources}
     heading = title or f"Results of {_listed([s.name for s in found.sources])}"
-    suites = {source.name: claimed.kept_suite(source.folder) for source in found.sources}
     claims = _claims(found, suites)
     parts = Parts(
         title=heading,
@@ -106,7 +112,7 @@ def build(
         command=_command(folders, output, pictures, title),
     )
     small = _thumbnails(parts.details, pictures, settings)
-    _write(output, _files(parts, claims, small))
+    report_folder.write(output, _files(parts, claims, small))
     said = tuple((subject, tuple(sentences)) for subject, sentences in parts.answers)
     return Report(output, output / PAGE, output / DOCUMENT, said, found.problems)
 
@@ -114,10 +120,15 @@ def build(
 def _files(parts: Parts, claims: claim_tables.Claims, small: Mapping[str, bytes]) -> Files:
     """All of it; the page last, which links to the others."""
     files = dict(_tables(parts, claims))
-    drawn = list(plots.panels(parts.evidence))
-    images = [Image(p.name, p.title, p.alt, p.caption) for p in drawn]
+    panels = list(plots.for_report(parts.evidence))
+    images = [Image(p.name, p.title, p.alt, p.caption) for p in panels]
     text = replace(parts, images=images, files=sorted(files))
-    files |= _drawn(drawn)
+    shown = []
+    for panel in panels:
+        drawn = plots.drawn(panel)
+        files[f"{PLOTS}/{panel.name}.png"] = drawn.png
+        files[f"{PLOTS}/{panel.name}.svg"] = drawn.light_svg
+        shown.append(_both_themes(panel, drawn))
     files[DOCUMENT] = markdown_report.document(text).encode()
     files[PAGE] = page.render(
         content.Content(
@@ -126,7 +137,7 @@ def _files(parts: Parts, claims: claim_tables.Claims, small: Mapping[str, bytes]
             about=tuple(parts.about),
             answers=tuple(content.Answer(s, tuple(said)) for s, said in parts.answers),
             claims=_claims_content(claims),
-            plots=tuple(map(_both_themes, drawn)),
+            plots=tuple(shown),
             details=tuple(parts.details),
             thumbnails=small,
             command=parts.command,
@@ -135,19 +146,9 @@ def _files(parts: Parts, claims: claim_tables.Claims, small: Mapping[str, bytes]
     return files
 
 
-def _both_themes(panel: plots.Panel) -> content.Plot:
-    light, dark = plots.svg(panel, "light"), plots.svg(panel, "dark")
+def _both_themes(panel: plots.Panel, drawn: plots.Drawn) -> content.Plot:
+    light, dark = drawn.light_svg, drawn.dark_svg
     return content.Plot(panel.name, panel.title, panel.alt, panel.caption, light, dark)
-
-
-def _drawn(panels: Iterable[plots.Panel]) -> Files:
-    """Every plot as files."""
-    files: Files = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        for panel in panels:
-            for file in plots.save(panel, Path(scratch)):
-                files[f"{PLOTS}/{file.name}"] = file.read_bytes()
-    return files
 
 
 def _thumbnails(
@@ -178,6 +179,16 @@ def _command(folders: Sequence[Path], output: Path, pictures: Pictures, title: s
     words += ["--title", title] if title else []
     words += ["--pictures", pictures] if pictures != "shareable" else []
     return shlex.join(words)
+
+
+def _with_suites(found: Evidence) -> tuple[Evidence, dict[str, Suite | None]]:
+    """The suites kept with the results; why one cannot be read joins the problems."""
+    suites: dict[str, Suite | None] = {}
+    sources = []
+    for source in found.sources:
+        suites[source.name], problem = claimed.kept_suite(source.folder)
+        sources.append(replace(source, problems=(*source.problems, *filter(None, [problem]))))
+    return replace(found, sources=tuple(sources)), suites
 
 
 def _without_paths(found: Evidence) -> Evidence:
@@ -211,18 +222,15 @@ def _claims(found: Evidence, suites: Mapping[str, Suite | None]) -> claim_tables
         if suite and suite.claims:
             groups = [line.group for line in found.lines if line.source == source.name]
             name = source.folder.absolute().name
-            of_suite = claimed.judge(suite.claims, groups, source.costs, suite.trials, name)
+            of_suite = claimed.judge(
+                suite.claims, groups, source.costs, suite.trials, name, source.folder
+            )
             judged += [(source.name, one) for one in of_suite]
     return judged
 
 
 def _claims_text(claims: claim_tables.Claims) -> str:
-    if not claims:
-        return ""
-    titles, lines = claim_tables.table(claims)
-    body = markdown_report.table(printed(titles, lines, markdown_report.FORM))
-    told = "\n".join(f"* {escaped(note)}" for note in kept(claim_tables.notes(claims)))
-    return f"{body}\n\n{told}"
+    return claim_tables.document(claims, markdown_report.FORM) if claims else ""
 
 
 def _claims_content(claims: claim_tables.Claims) -> content.Claims | None:
@@ -256,7 +264,7 @@ def _trials(found: Evidence, source: Source, form: str) -> str:
 
 
 def _file(name: str, ending: str, text: str) -> tuple[str, bytes]:
-    return f"{TABLES}/{name}.{ending}", f"{text}\n".encode()
+    return f"{TABLES}/{name}.{ending}", f"{text}\n".encode(errors="replace")
 
 
 def _stacked(texts: Sequence[tuple[str, str]], form: str, several: bool) -> str:
@@ -283,58 +291,3 @@ def _one_csv(texts: Sequence[tuple[str, str]]) -> str:
     headings = [next(csv.reader(io.StringIO(text, newline=""))) for _, text in texts]
     titles = list(dict.fromkeys(["results", *(title for found in headings for title in found)]))
     return printed(titles, [[line.get(title) for title in titles] for line in lines], "csv")
-
-
-# ------------------------------------------------------------------------------------------- files
-
-
-def _check_ours(output: Path) -> None:
-    """Raise `BenchError` if this is a file, or a folder with somebody else's page."""
-    if output.exists() and not output.is_dir():
-        raise BenchError(f"{output}: is a file; expected a folder for the report")
-    there = [name for name in (PAGE, DOCUMENT) if (output / name).exists()]
-    if there and markdown_report.MARK not in _text(output / DOCUMENT):
-        raise BenchError(
-            f"{output}: holds {there[0]}, which is no report of Bench; expected a new folder, or "
-            "that of an earlier report"
-        )
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
-def _write(output: Path, files: Files) -> None:
-    """All files, or none; then those go that only an earlier report had.
-
-    Raises:
-        BenchError: they cannot be written.
-    """
-    before = _earlier(output)
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
-        try:
-            for name, data in files.items():
-                (scratch / name).parent.mkdir(exist_ok=True)
-                (scratch / name).write_bytes(data)
-            for name in files:
-                (output / name).parent.mkdir(parents=True, exist_ok=True)
-                (scratch / name).replace(output / name)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-        for name in before - set(files):
-            (output / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise BenchError(f"{output}: the report cannot be written: {error}") from error
-
-
-def _earlier(output: Path) -> set[str]:
-    """Tables and plots that an earlier report made: those that its document links to."""
-    text = _text(output / DOCUMENT)
-    patterns = (*(f"{TABLES}/*.{e}" for e in ENDINGS.values()), f"{PLOTS}/*.png", f"{PLOTS}/*.svg")
-    there = (f.relative_to(output).as_posix() for p in patterns for f in output.glob(p))
-    return {name for name in there if f"({name})" in text}

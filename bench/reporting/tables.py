@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.analysis import naming
 from bench.analysis.accuracy_stats import accuracy
 from bench.analysis.ranking import Ranked, Standing, ranked
 from bench.analysis.speeds import Speeds
@@ -10,10 +11,9 @@ from bench.analysis.stats import Estimate
 from bench.analysis.summary import Group, Spread
 from bench.analysis.time_to_accuracy import spent
 from bench.costs import CostResult
-from bench.records import Phase, TrialResult
+from bench.records import TrialResult
 from bench.reporting.forms import Cell, count, duration, printed, with_notes
-from bench.reporting.notes import BEST, INTERVAL, notes, on_time, views
-from bench.zoo.traps import NONE
+from bench.reporting.notes import BEST, INTERVAL, notes, on_time
 
 
 @dataclass(frozen=True)
@@ -61,76 +61,18 @@ APART = "*"
 """Marks throughput that was measured apart from the trial."""
 
 
-def freeze_label(group: Group) -> str:
-    """The strategy, and what ``auto`` came to."""
-    label = group.spec.freeze.label
-    found = dict.fromkeys(r.freeze_resolved.label for r in group.rows if r.freeze_resolved)
-    resolved = " or ".join(found)
-    return label if resolved in ("", label) else f"{label} → {resolved}"
-
-
 def seeds(group: Group) -> str:
     """``3``; ``2 of 3`` where one has no result and so is in no mean."""
     finished, tried = len(group.finished), len(group.rows)
     return str(tried) if finished == tried else f"{finished} of {tried}"
 
 
-def train_pictures(group: Group) -> str:
-    """How many train pictures the trial asked for: ``all``, ``1,000``, ``20 a class``."""
-    data = group.spec.data
-    if data.train_per_class:
-        return f"{data.train_per_class:,} a class"
-    return f"{data.train_examples:,}" if data.train_examples else "all"
-
-
-def _weights(group: Group) -> str | None:
-    """None from scratch, which means random weights by itself."""
-    return None if group.spec.freeze.strategy == "scratch" else group.spec.backbone.weights
-
-
-def _batch_norm(group: Group) -> str | None:
-    """None where there is no choice: without a phase 2, and from scratch."""
-    chosen = group.spec.phase2 and group.spec.freeze.strategy != "scratch"
-    return group.spec.batch_norm if chosen else None
-
-
-def _augmentation(group: Group) -> str:
-    return ", ".join(f"{a.kind} {a.amount}" for a in group.spec.augmentation) or "none"
-
-
-def _training(phase: Phase | None) -> str | None:
-    """How a phase trains: ``5 x adam 0.001``."""
-    return f"{phase.epochs} x {phase.optimizer} {phase.learning_rate:g}" if phase else None
-
-
-def _phase2(group: Group) -> str | None:
-    """None from scratch, whose one long phase follows from the other trials' two."""
-    return _training(None if group.spec.freeze.strategy == "scratch" else group.spec.phase2)
-
-
 IDENTITY = (
     Column("backbone", lambda g: g.spec.backbone.name),
     Column("dataset", lambda g: g.spec.data.dataset.name),
-    Column("freeze", freeze_label),
+    Column("freeze", naming.freeze),
 )
 """For people: which trial a line is about."""
-
-WHERE_DIFFERENT = (
-    Column("stack", lambda g: g.stack.id),
-    Column("head", lambda g: g.spec.head.name),
-    Column("pixels", lambda g: g.spec.data.image_size),
-    Column("train pictures", train_pictures),
-    Column("batch norm", _batch_norm),
-    Column("weights", _weights),
-    Column("augmentation", _augmentation),
-    Column("views", views),
-    Column("phase 1", lambda g: _training(g.spec.phase1)),
-    Column("phase 2", _phase2),
-    Column("trap", lambda g: g.spec.trap or NONE),
-    Column("batch", lambda g: g.spec.execution.batch_size),
-    Column("measured on", lambda g: g.apart),
-)
-"""The same, shown only where the lines of a table differ in it."""
 
 
 def interval(estimate: Estimate | None) -> str | None:
@@ -188,16 +130,16 @@ TIDY = (
     Column("trial", lambda g: g.spec.key),
     Column("stack", lambda g: g.stack.id),
     Column("backbone", lambda g: g.spec.backbone.name),
-    Column("weights", lambda g: g.spec.backbone.weights),
+    Column("weights", lambda g: naming.weights(g.spec.backbone)),
     Column("dataset", lambda g: g.spec.data.dataset.name),
     Column("image_size", lambda g: g.spec.data.image_size),
     Column("train_examples", lambda g: g.spec.data.train_examples),
     Column("train_per_class", lambda g: g.spec.data.train_per_class),
     Column("head", lambda g: g.spec.head.name),
     Column("freeze", lambda g: g.spec.freeze.label),
-    Column("freeze_resolved", lambda g: freeze_label(g).rpartition(" → ")[2]),
+    Column("freeze_resolved", lambda g: naming.freeze(g).rpartition(" → ")[2]),
     Column("batch_norm", lambda g: g.spec.batch_norm),
-    Column("views", views),
+    Column("views", naming.views),
     Column("trap", lambda g: g.spec.trap),
     Column("seeds", lambda g: len(g.rows)),
     Column("finished", lambda g: len(g.finished)),
@@ -294,18 +236,20 @@ def _told(columns: Sequence[Column], groups: Sequence[Group]) -> list[Column]:
 
 def identity(groups: Sequence[Group]) -> list[Column]:
     """Columns that tell the lines apart; the trial's key where nothing else does."""
-    differ = [c for c in WHERE_DIFFERENT if _needed(c, groups)]
+    differ = [_column(trait, groups) for trait in naming.traits(groups)]
     columns = [*(c for c in differ if c.title == "stack"), *IDENTITY]
     columns += [c for c in differ if c.title != "stack"]
     if len({tuple(c.cell(g) for c in columns) for g in groups}) < len(groups):
-        columns.append(Column("trial", lambda g: g.spec.key[:12]))
+        columns.append(Column("trial", lambda g: g.spec.key[: naming.KEY_SHOWN]))
     return columns
 
 
-def _needed(column: Column, groups: Sequence[Group]) -> bool:
-    """Whether lines differ in a column; a trap is never left unsaid."""
-    cells = {column.cell(g) for g in groups} - {None}
-    return len(cells) > 1 or (column.title == "trap" and bool(cells - {NONE}))
+def _column(trait: naming.Trait, groups: Sequence[Group]) -> Column:
+    """A trait; stacks are called by what they differ in."""
+    if trait is not naming.STACK:
+        return Column(trait.name, trait.of)
+    short = naming.stacks(group.stack for group in groups)
+    return Column(trait.name, lambda g: short[g.stack.id])
 
 
 def document(

@@ -7,9 +7,11 @@ measurements: inference, phase 1, and phase 2 for each freeze strategy, of every
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from bench.costs import CostMode, CostResult, CostSpec, Workload
 from bench.errors import BenchError, suggestion
+from bench.numerics import NumericsSpec
 from bench.records import Backbone, Freeze, Precision, TrialSpec
 from bench.suite import Suite
 from bench.suite_file import EVERY, Backend
@@ -31,23 +33,26 @@ FREEZES = (Freeze(strategy="top_blocks", amount=2), Freeze(strategy="all"))
 """Of phase 2, where backbones are measured without a suite."""
 
 
+C = TypeVar("C", CostSpec, NumericsSpec)
+
+
 @dataclass(frozen=True)
-class Asked:
-    """What a user asked to have measured.
+class Asked(Generic[C]):
+    """What a user asked to have measured, or fingerprints taken of.
 
     Attributes:
-        name: of the suite, or `NAME`; results go to a folder of this name.
+        name: of the suite, or `NAME` of the module; results go to a folder of this name.
         folder: relative paths of weights start there.
         backend: what the suite says; None where it leaves that open.
-        minutes: after which a measurement is given up.
-        cases: in the order to measure.
+        minutes: after which one case is given up.
+        cases: in the order to take them, those of one backbone together.
     """
 
     name: str
     folder: Path
     backend: Backend | None
     minutes: float
-    cases: tuple[CostSpec, ...]
+    cases: tuple[C, ...]
 
 
 @dataclass(frozen=True)
@@ -79,14 +84,14 @@ def batch_sizes(words: Sequence[str]) -> tuple[int | None, ...]:
     return tuple(None if word == LARGEST else int(word) for word in words)
 
 
-def of_suite(suite: Suite, choice: Choice) -> Asked:
+def of_suite(suite: Suite, choice: Choice) -> Asked[CostSpec]:
     """The distinct costs behind a suite's trials, backbone by backbone."""
     found = [case for trial in suite.trials for case in of_trial(trial)]
     minutes = suite.trial_minutes or MINUTES
     return Asked(suite.name, suite.folder, suite.backend, minutes, _ordered(found, choice))
 
 
-def of_backbones(names: Sequence[str], choice: Choice) -> Asked:
+def of_backbones(names: Sequence[str], choice: Choice) -> Asked[CostSpec]:
     """Inference, phase 1 and phase 2 of backbones of the table.
 
     Args:

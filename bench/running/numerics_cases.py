@@ -1,14 +1,13 @@
 """What to take fingerprints of: a suite, or backbones alone -> the distinct specs behind them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from bench.numerics import Numbers, NumericsResult, NumericsSpec
 from bench.records import Backbone, TrialSpec
 from bench.running import cases
+from bench.running.cases import Asked
 from bench.suite import Suite
-from bench.suite_file import Backend
 from bench.tasks import Row
 from bench.zoo import backbones
 
@@ -26,26 +25,7 @@ _STATED: Mapping[str, Numbers] = {
 }
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What a user asked to have probed.
-
-    Attributes:
-        name: of the suite, or `NAME`; results go to a folder of this name.
-        folder: relative paths of weights start there.
-        backend: what the suite says; None where it leaves that open.
-        minutes: after which a fingerprint is given up.
-        cases: in the order to take them, those of one backbone together.
-    """
-
-    name: str
-    folder: Path
-    backend: Backend | None
-    minutes: float
-    cases: tuple[NumericsSpec, ...]
-
-
-def of_suite(suite: Suite, precisions: Sequence[Numbers] = ()) -> Asked:
+def of_suite(suite: Suite, precisions: Sequence[Numbers] = ()) -> Asked[NumericsSpec]:
     """Backbones and picture sizes of a suite's trials, with their weights.
 
     Args:
@@ -69,7 +49,7 @@ def of_suite(suite: Suite, precisions: Sequence[Numbers] = ()) -> Asked:
     return Asked(suite.name, suite.folder, suite.backend, minutes, tuple(dict.fromkeys(together)))
 
 
-def of_backbones(names: Sequence[str], precisions: Sequence[Numbers] = ()) -> Asked:
+def of_backbones(names: Sequence[str], precisions: Sequence[Numbers] = ()) -> Asked[NumericsSpec]:
     """Backbones of the table, with random weights that are the same on every stack.
 
     Args:

@@ -27,8 +27,8 @@ from bench.zoo import freezing, traps, weights
 
 _Task = TypeVar("_Task", TrialSpec, CostSpec)
 
-KEY_DIGITS = 8
-KEY = re.compile(rf"[0-9a-f]{{{KEY_DIGITS},32}}")
+FEWEST_DIGITS = 8
+KEY = re.compile(rf"[0-9a-f]{{{FEWEST_DIGITS},32}}")
 """How the beginning of a key is written, where a trial is chosen by it."""
 
 Kind = Literal["images", "activations", "heads", "fine-tuning", "evaluation"]
@@ -293,8 +293,7 @@ def select(trials: Sequence[_Task], words: Sequence[str]) -> tuple[_Task, ...]:
     Args:
         trials: to choose from.
         words: each is part of the label, whatever its case, and all of these must be; or the
-            beginning of a key (`KEY_DIGITS` digits at least), of which any does. The key of seed 0
-            stands for every seed of its trial.
+            beginning of a key (`FEWEST_DIGITS` digits at least), of which any does.
 
     Raises:
         BenchError: nothing fits.
@@ -305,7 +304,7 @@ def select(trials: Sequence[_Task], words: Sequence[str]) -> tuple[_Task, ...]:
         t
         for t in trials
         if all(text in t.label.lower() for text in texts)
-        and (not keys or any(own.startswith(key) for own in _keys(t) for key in keys))
+        and (not keys or any(map(t.key.startswith, keys)))
     )
     if not chosen:
         raise BenchError(
@@ -313,12 +312,6 @@ def select(trials: Sequence[_Task], words: Sequence[str]) -> tuple[_Task, ...]:
             f"one of them is {trials[0].label!r}, with key {trials[0].key}"
         )
     return chosen
-
-
-def _keys(task: TrialSpec | CostSpec) -> set[str]:
-    if isinstance(task, CostSpec):
-        return {task.key}
-    return {task.key, task.model_copy(update={"seed": 0}).key}
 
 
 def problems(suite: Suite, settings: Settings) -> list[str]:

@@ -99,6 +99,8 @@ def impossible(spec: TrialSpec) -> str | None:
         return None
     if row(spec.trap).between_phases and not (spec.phase1 and spec.phase2):
         return f"{spec.freeze.label} has one phase only"
+    if spec.trap == "phase2_rate" and (rate := _common_rate(spec)) is not None:
+        return f"both phases have the learning rate {rate:g} anyway"
     if spec.trap == "unpinned" and spec.batch_norm == "train":
         return "the backbone trains in training mode anyway (batch_norm = train)"
     if spec.trap == "preprocessing_skipped" and _contract(spec) == "raw":
@@ -125,6 +127,12 @@ def noticing(trap: str | None) -> frozenset[str]:
     """Names of the guards that should notice a trap; none for a trap that is not known here."""
     known = TRAPS.get(trap) if trap else None
     return frozenset(known.guards) if known else frozenset()
+
+
+def _common_rate(spec: TrialSpec) -> float | None:
+    """Of both phases; None where they differ, or where there is one only."""
+    rates = {phase.learning_rate for phase in (spec.phase1, spec.phase2) if phase}
+    return rates.pop() if len(rates) == 1 and spec.phase1 and spec.phase2 else None
 
 
 def _contract(spec: TrialSpec) -> str | None:

@@ -24,20 +24,21 @@ print(trials.attrs["meaning"]["freeze_resolved"])
 # %% [markdown]
 # ## Seeds taken together
 #
-# `group` is a trial without its seed. A deviation of two seeds says little: `bench show` and
-# `bench compare` give intervals that hold the sampling of test pictures, too.
+# `line` is equal for the seeds of one line of a table: one trial on one stack, on the same pictures
+# and weights. (`group` is the trial alone, whatever ran it.) A deviation of two seeds says little:
+# `bench show` and `bench compare` give intervals that hold the sampling of test pictures, too.
 
 # %%
 finished = trials[trials["status"] == "ok"].copy()
 finished["val"] = finished["phase2_val_accuracy"].fillna(finished["phase1_val_accuracy"])
-seeds = finished.groupby(["group", "dataset", "backbone", "freeze"], as_index=False).agg(
+seeds = finished.groupby(["line", "dataset", "backbone", "freeze"], as_index=False).agg(
     val=("val", "mean"),
     accuracy=("test_accuracy", "mean"),
     deviation=("test_accuracy", "std"),
     seeds=("seed", "count"),
     trained=("phase2_trainable_parameters", "max"),
 )
-print(seeds.drop(columns="group").sort_values(["dataset", "accuracy"]).to_string(index=False))
+print(seeds.drop(columns="line").sort_values(["dataset", "accuracy"]).to_string(index=False))
 
 # %% [markdown]
 # ## What freezing does, dataset by dataset
@@ -93,7 +94,7 @@ best = seeds.loc[seeds.groupby(["dataset", "backbone"])["val"].idxmax()]
 joined = best.merge(
     inference[columns], on="backbone", how="left", validate="many_to_one", indicator="measured"
 )
-print(joined.drop(columns="group").to_string(index=False))
+print(joined.drop(columns="line").to_string(index=False))
 
 # %%
 plt.show()

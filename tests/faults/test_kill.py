@@ -261,6 +261,10 @@ def saw_epoch(run: Run, *, trial: int, phase: int, epoch: int) -> None:
 
 
 MOMENTS = (while_caching, while_a_worker_starts, in_phase_1, in_phase_2, after_a_row)
+# Every moment for one of the two, and writing of pictures for both; all ten where asked for.
+EVERY = bool(os.environ.get("BENCH_TEST_EVERY_MOMENT"))
+RUNNER_MOMENTS = MOMENTS if EVERY else (while_caching, in_phase_1, after_a_row)
+WORKER_MOMENTS = MOMENTS if EVERY else (while_caching, while_a_worker_starts, in_phase_2)
 
 
 def prepared(tiny: Suite, folder: Path, moment: Callable[..., None]) -> tuple[Path, random.Random]:
@@ -269,7 +273,7 @@ def prepared(tiny: Suite, folder: Path, moment: Callable[..., None]) -> tuple[Pa
     return cache, random.Random(moment.__name__)
 
 
-@pytest.mark.parametrize("moment", MOMENTS, ids=lambda m: m.__name__)
+@pytest.mark.parametrize("moment", RUNNER_MOMENTS, ids=lambda m: m.__name__)
 def test_the_runner_is_killed(
     tiny: Suite, tmp_path: Path, moment: Callable[..., None], start: Callable[..., Run]
 ) -> None:
@@ -283,7 +287,7 @@ def test_the_runner_is_killed(
     tiny.check(tmp_path / "results", cache)
 
 
-@pytest.mark.parametrize("moment", MOMENTS, ids=lambda m: m.__name__)
+@pytest.mark.parametrize("moment", WORKER_MOMENTS, ids=lambda m: m.__name__)
 def test_a_worker_is_killed(
     tiny: Suite, tmp_path: Path, moment: Callable[..., None], start: Callable[..., Run]
 ) -> None:

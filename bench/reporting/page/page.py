@@ -10,12 +10,13 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from bench import __version__
+from bench.analysis import naming
+from bench.analysis.details import TO_RUN
 from bench.costs import CostResult
 from bench.records import TrialResult
 from bench.reporting import cost_tables
-from bench.reporting.forms import Cell, kept
+from bench.reporting.forms import Cell, kept, printable
 from bench.reporting.notes import notes
-from bench.reporting.page import names
 from bench.reporting.page.content import Content, Plot
 from bench.reporting.page.table import Table
 from bench.reporting.page.trials import Trials
@@ -51,6 +52,7 @@ def render(content: Content) -> str:
             style=style,
             script=script,
             policy=_policy(style, script),
+            to_run=TO_RUN,
             version=__version__,
         )
     )
@@ -61,7 +63,7 @@ def overview(content: Content) -> str:
     evidence = content.evidence
     rows, costs = len(evidence.rows), len(evidence.costs)
     measured: list[TrialResult | CostResult] = [*evidence.rows, *evidence.costs]
-    stacks = dict.fromkeys(names.stack(r.stack) for r in measured)
+    stacks = dict.fromkeys(naming.stack(r.stack) for r in measured)
     versions = dict.fromkeys(r.environment.bench_version for r in measured if r.environment)
     parts = list(stacks) if len(stacks) <= MOST_NAMED else [f"{len(stacks):,} stacks"]
     parts.append(f"{_counted(len(evidence.lines), 'trial')} in {_counted(rows, 'row')}")
@@ -84,7 +86,7 @@ def _costs(content: Content) -> list[tuple[str, bool, list[Cell]]]:
     rows = [row for source in sources for row in source.costs]
     if not rows:
         return []
-    short = names.stacks(row.stack for row in rows)
+    short = naming.stacks(row.stack for row in rows)
     found: list[tuple[str, bool, list[Cell]]] = []
     if len(sources) > 1:
         found.append(("results", False, [s.name for s in sources for _ in s.costs]))
@@ -122,10 +124,17 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
+        finalize=_printable,
     )
     found.filters["percent"] = lambda share: f"{100 * share:.1f}%"
     found.filters["data_uri"] = picture
     return found
+
+
+def _printable(value: object) -> object:
+    """What goes into the page, so that no text holds what a parser would obey or not take."""
+    ours = hasattr(value, "__html__")
+    return printable(value) if isinstance(value, str) and not ours else value
 
 
 def _own(name: str) -> str:

@@ -11,7 +11,6 @@ from bench.reporting import tables
 from bench.reporting.cost_tables import digits
 from bench.reporting.forms import count, duration
 from bench.reporting.notes import BEST, INTERVAL
-from bench.reporting.page import names
 
 Kind = Literal["text", "number"]
 NOTHING = "–"
@@ -200,12 +199,7 @@ class Table:
         yield _plain(first)
         if self._evidence.several_sources:
             yield Column("results", "text", lambda n: Cell(n.source, n.source))
-        short = names.stacks(line.group.stack for line in self._evidence.lines)
-        for column in (c for c in found if c is not first):
-            if column.title == "stack":
-                yield Column("stack", "text", lambda n: Cell(short[n.stack], short[n.stack]))
-            else:
-                yield _plain(column)
+        yield from (_plain(c) for c in found if c is not first)
 
     def _measured(self) -> Iterator[Column]:
         bars = self._bars()

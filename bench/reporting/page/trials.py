@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bench.analysis import naming
 from bench.analysis.details import ClassDetail, Detail, Mistake, Pairs
 from bench.analysis.evidence import Evidence, Line
 from bench.reporting import tables
-from bench.reporting.page import names
 from bench.reporting.page.history import History
 
 MOST_CLASSES = 20
@@ -114,7 +114,7 @@ class Trials:
     def __init__(
         self, evidence: Evidence, details: Sequence[Detail], thumbnails: Mapping[str, bytes]
     ) -> None:
-        self._titles = names.trials(evidence)
+        self._titles = naming.titles(evidence)
         self._thumbnails = thumbnails
         self._environments: dict[Pairs, list[int]] = {}
         for found in details:

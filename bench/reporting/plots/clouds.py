@@ -6,8 +6,7 @@ from itertools import pairwise
 
 from bench.analysis.evidence import Figure, Line, Quantity
 from bench.analysis.pareto import Better, Front, Point, pareto
-from bench.reporting.plots import chosen
-from bench.reporting.plots.chosen import Accuracy, Field
+from bench.reporting.plots.chosen import Accuracy, Sound
 
 FAR_BELOW = 10.0
 """Points between a few trials and all others from which on the former are cut off, and named."""
@@ -82,31 +81,43 @@ class Dot:
 
 @dataclass(frozen=True)
 class Cloud:
-    """The dots of one side, which may have a front of their own."""
+    """Dots, and which of them are on the front.
 
-    name: str
+    Attributes:
+        dots: with costs of one kind: all measured apart, or all the trials' own.
+        front: positions among them.
+        missing: trials whose cost is not known in that kind.
+    """
+
     dots: tuple[Dot, ...]
     front: Front
+    missing: int
 
 
-def clouds(axis: Axis, field: Field) -> list[Cloud]:
-    """The field's trials whose cost is known, side by side."""
-    found = []
-    for name, lines in chosen.by_side(field.lines).items():
-        dots = tuple(
-            Dot(line, x, field.accuracies[line.number], cost, x)
-            for line in lines
-            if (cost := line.cost(axis.quantity)) and (x := cost.value * axis.scale) > 0
-        )
-        if dots:
-            points = [Point(d.y.value, d.x, d.y.high) for d in dots]
-            found.append(Cloud(name, dots, pareto(points, axis.better)))
-    xs = [dot.x for cloud in found for dot in cloud.dots]
+def cloud(axis: Axis, field: Sound) -> Cloud | None:
+    """The field's trials whose cost is known; None where there is nothing to weigh."""
+    dots = tuple(
+        Dot(line, x, field.accuracies[line.number], cost, x)
+        for line, cost in _costs(axis, field.lines)
+        if (x := cost.value * axis.scale) > 0
+    )
+    xs = [dot.x for dot in dots]
     span = max(xs) / min(xs) if xs else 1.0
     # Where all are of one size there is nothing to weigh accuracy against.
-    if axis.quantity == "parameters" and len(xs) > 1 and span < SAME_COST:
-        return []
-    return [_side_by_side(cloud, max(span, LEAST_SPAN)) for cloud in found]
+    if not xs or (axis.quantity == "parameters" and len(xs) > 1 and span < SAME_COST):
+        return None
+    front = pareto([Point(d.y.value, d.x, d.y.high) for d in dots], axis.better)
+    found = Cloud(dots, front, len(field.lines) - len(dots))
+    return _side_by_side(found, max(span, LEAST_SPAN))
+
+
+def _costs(axis: Axis, lines: Sequence[Line]) -> list[tuple[Line, Figure]]:
+    """Costs of one kind: as measured apart if most have that, else what more lines have."""
+    apart, own = (
+        [(line, cost) for line in lines if (cost := line.cost(axis.quantity, kind))]
+        for kind in (True, False)
+    )
+    return apart if 2 * len(apart) > len(lines) else max(apart, own, key=len)
 
 
 def _side_by_side(cloud: Cloud, span: float) -> Cloud:
@@ -124,13 +135,13 @@ def _side_by_side(cloud: Cloud, span: float) -> Cloud:
     return replace(cloud, dots=tuple(dots))
 
 
-def cut(clouds: Sequence[Cloud]) -> float | None:
+def cut(cloud: Cloud) -> float | None:
     """Where the y axis begins if a few trials lie far below all others; None if none do."""
-    ys = sorted(dot.y.value for cloud in clouds for dot in cloud.dots)
+    ys = sorted(dot.y.value for dot in cloud.dots)
     gap, at = max(((b - a, i) for i, (a, b) in enumerate(pairwise(ys), start=1)), default=(0.0, 0))
     if at > len(ys) / 3 or gap < FAR_BELOW or gap < 1.5 * (ys[-1] - ys[at]):
         return None
-    above = [dot.y for cloud in clouds for dot in cloud.dots if dot.y.value >= ys[at]]
+    above = [dot.y for dot in cloud.dots if dot.y.value >= ys[at]]
     lowest, highest = min(y.low for y in above), max(y.high for y in above)
     floor = lowest - 0.15 * (highest - lowest)
     return floor if floor > ys[at - 1] else None

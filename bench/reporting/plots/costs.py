@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from bench.analysis import naming
 from bench.analysis.evidence import Evidence
 from bench.costs import CostResult
-from bench.reporting.plots import chosen, style
+from bench.reporting.plots import style
 from bench.reporting.plots.chosen import joined
 from bench.reporting.plots.panel import Panel, Plot, stem
 from bench.reporting.plots.style import Colours
@@ -152,7 +153,7 @@ def _setting(row: CostResult) -> str:
 
 
 def _chart(metric: Metric, setting: str, rows: Sequence[tuple[str, CostResult]]) -> Chart:
-    names = chosen.side_names((source, row.stack) for source, row in rows)
+    names = naming.sides((source, row.stack) for source, row in rows)
     modes = len({row.spec.mode for _, row in rows}) > 1
     bars: dict[tuple[str, str, str], Bar] = {}
     for source, row in rows:

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from bench.analysis import naming
 from bench.analysis.evidence import Evidence, Line
 from bench.reporting.plots import chosen, rows, style
-from bench.reporting.plots.chosen import Field, joined
+from bench.reporting.plots.chosen import Sound, joined
 from bench.reporting.plots.panel import Panel, Plot, stem
 from bench.reporting.plots.rows import Row
 from bench.reporting.plots.style import Colours
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _panels(evidence: Evidence) -> Iterator[Panel]:
-    for field in chosen.fields(evidence):
+    for field in chosen.sound(evidence):
         found = _rows(field)
         if found:
             yield _panel(field, found)
@@ -32,23 +33,22 @@ def gains(line: Line) -> list[float]:
     ]
 
 
-def _rows(field: Field) -> list[Row]:
-    name, sides = chosen.namer(field.lines), chosen.line_sides(field.lines)
+def _rows(field: Sound) -> list[Row]:
+    name = naming.namer(field.lines)
     found = []
     for line in field.lines:
         seeds = gains(line)
         if seeds:
-            label = ", ".join(filter(None, (name(line), sides[chosen.side(line)])))
             mean = statistics.fmean(seeds)
-            found.append(Row(label, mean, dots=tuple(seeds), series=line.backbone))
+            found.append(Row(name(line), mean, dots=tuple(seeds), series=line.backbone))
     return found
 
 
-def _panel(field: Field, found: Sequence[Row]) -> Panel:
-    title = f"{field.dataset}: gain of phase 2 over phase 1"
+def _panel(field: Sound, found: Sequence[Row]) -> Panel:
+    title = f"{field.name}: gain of phase 2 over phase 1"
     shown = rows.shown(found)
     return Panel(
-        stem("gain", field.dataset),
+        stem("gain", field.name),
         style.clean(title, 120),
         _alt(field, found),
         _caption(field, found, shown),
@@ -56,18 +56,18 @@ def _panel(field: Field, found: Sequence[Row]) -> Panel:
     )
 
 
-def _alt(field: Field, found: Sequence[Row]) -> str:
+def _alt(field: Sound, found: Sequence[Row]) -> str:
     first, last = max(found, key=lambda r: r.value), min(found, key=lambda r: r.value)
     less = sum(row.value < 0 for row in found)
     more = f", the smallest {last.value:+.1f} points ({style.clean(last.label, 80)})"
     return (
-        f"Gain in val accuracy from phase 1 to phase 2 on {style.clean(field.dataset, 60)}, mean "
+        f"Gain in val accuracy from phase 1 to phase 2 on {style.clean(field.name, 60)}, mean "
         f"over seeds: the largest is {first.value:+.1f} points ({style.clean(first.label, 80)})"
         f"{more if len(found) > 1 else ''}; {less:,} of {len(found):,} lost accuracy."
     )
 
 
-def _caption(field: Field, found: Sequence[Row], shown: Sequence[Row]) -> str:
+def _caption(field: Sound, found: Sequence[Row], shown: Sequence[Row]) -> str:
     single = len(field.lines) - len(found)
     return joined(
         "Val accuracy at the end of phase 2 less that at the end of phase 1: the mean over seeds, "

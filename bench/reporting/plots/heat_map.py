@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from bench.analysis import fields, naming
 from bench.analysis.evidence import Evidence, Line
 from bench.reporting.plots import chosen, style
-from bench.reporting.plots.chosen import joined
+from bench.reporting.plots.chosen import Sound, joined
 from bench.reporting.plots.panel import Panel, Plot, stem
 from bench.reporting.plots.style import Colours
 
@@ -32,26 +33,28 @@ class Cell:
 
 
 Cells = Mapping[tuple[str, str], Cell]
-"""By backbone and dataset."""
+"""By backbone, and the name of a field."""
 
 
 def _panels(evidence: Evidence) -> Iterator[Panel]:
-    fields = chosen.fields(evidence)
-    lines = [line for field in fields for line in field.lines]
-    for name, here in chosen.by_side(lines).items():
-        found = cells(here)
+    names = naming.sides((line.source, line.group.stack) for line in evidence.lines)
+    for side, name in names.items():
+        # Called by what tells them apart here, not from those of other folders and stacks.
+        here = fields.of(line for line in evidence.lines if (line.source, line.stack) == side)
+        sound = chosen.of_fields(here)
+        found = cells(sound)
         backbones, datasets = ({key[i] for key in found} for i in (0, 1))
         if len(backbones) > 1 and len(datasets) > 1:
-            left = " ".join(f"{f.dataset}: {f.left_out}" for f in fields if f.left_out)
+            left = " ".join(f"{f.name}: {f.left_out}" for f in sound if f.left_out)
             yield _panel(name, found, left)
 
 
-def cells(lines: Sequence[Line]) -> dict[tuple[str, str], Cell]:
-    """For each backbone and dataset the trial with the highest val accuracy, mean over seeds."""
+def cells(sound: Sequence[Sound]) -> dict[tuple[str, str], Cell]:
+    """For each backbone and field the trial with the highest val accuracy, mean over seeds."""
     best: dict[tuple[str, str], tuple[float, Line]] = {}
-    for line in lines:
+    for name, line in ((field.name, line) for field in sound for line in field.lines):
         val = line.group.spread(lambda r: r.last_phase.val_accuracy if r.last_phase else None)
-        key = (line.backbone, line.dataset)
+        key = (line.backbone, name)
         if val and (key not in best or val.mean > best[key][0]):
             best[key] = (val.mean, line)
     return {
@@ -74,6 +77,9 @@ def _panel(side: str, found: Cells, left_out: str) -> Panel:
             "best backbone of the dataset. An empty cell was not measured.",
             f"Drawn: {len(backbones)} backbones, those nearest to the best."
             if len({b for b, _ in found}) > len(backbones)
+            else "",
+            f"Of {count} sets of pictures the first {len(datasets)} are drawn."
+            if (count := len({d for _, d in found})) > len(datasets)
             else "",
             left_out,
         ),

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from bench.analysis import naming
 from bench.analysis.evidence import Evidence, Line
 from bench.records import Epoch, TrialResult
 from bench.reporting.plots import chosen, style
-from bench.reporting.plots.chosen import Field, joined
+from bench.reporting.plots.chosen import Sound, joined
 from bench.reporting.plots.panel import Panel, Plot, stem
 from bench.reporting.plots.strategies import ordered
 from bench.reporting.plots.style import Colours
@@ -113,47 +114,53 @@ Courses = Mapping[str, Sequence[Course]]
 
 
 def _panels(evidence: Evidence) -> Iterator[Panel]:
-    for field in chosen.fields(evidence):
+    for field in chosen.sound(evidence):
+        best = _ranked(field)
         for backbone in dict.fromkeys(line.backbone for line in field.lines):
             lines = [line for line in field.lines if line.backbone == backbone]
             courses = {label: _courses(label, lines) for label in ordered(lines)}
             known = {label: found for label, found in courses.items() if found}
             if known:
-                yield _panel(field, backbone, known)
+                yield _panel(field, backbone, known, best.index(backbone))
+
+
+def _ranked(field: Sound) -> list[str]:
+    """Backbones, the one with the highest accuracy first."""
+    highest: dict[str, float] = {}
+    for line in field.lines:
+        value = field.accuracies[line.number].value
+        highest[line.backbone] = max(value, highest.get(line.backbone, value))
+    return sorted(highest, key=lambda name: -highest[name])
 
 
 def _courses(label: str, lines: Sequence[Line]) -> list[Course]:
     here = [line for line in lines if line.group.spec.freeze.label == label]
-    others, sides = chosen.differing(here), chosen.line_sides(lines)
-    found = []
-    for line in here:
-        more = [f"{name} {table[line.number]}" for name, table in others.items()][:3]
-        name = ", ".join(filter(None, (sides[chosen.side(line)], *more)))
-        one = course(line, name)
-        if one:
-            found.append(one)
-    return found
+    others = naming.differing(here)
+    names = [", ".join(naming.said(others.get(line.number, {}))) for line in here]
+    found = (course(line, name) for line, name in zip(here, names, strict=True))
+    return [one for one in found if one]
 
 
-def _panel(field: Field, backbone: str, courses: Courses) -> Panel:
-    title = f"{backbone} on {field.dataset}: both phases"
+def _panel(field: Sound, backbone: str, courses: Courses, rank: int) -> Panel:
+    title = f"{backbone} on {field.name}: both phases"
     shown = {k: found[:MOST_SERIES] for k, found in list(courses.items())[:MOST_STRATEGIES]}
     return Panel(
-        stem("history", field.dataset, backbone),
+        stem("history", field.name, backbone),
         style.clean(title, 120),
         _alt(field, backbone, shown),
         _caption(field, courses, shown),
         partial(style.drawn, make=partial(_figure, title, shown)),
+        rank,
     )
 
 
-def _alt(field: Field, backbone: str, shown: Courses) -> str:
+def _alt(field: Sound, backbone: str, shown: Courses) -> str:
     said = [
         f"{style.clean(label)}{f' ({style.clean(one.name, 60)})' if one.name else ''} {_went(one)}"
         for label, found in shown.items()
         for one in found[:TOLD]
     ]
-    names = f"{style.clean(backbone, 60)} on {style.clean(field.dataset, 60)}"
+    names = f"{style.clean(backbone, 60)} on {style.clean(field.name, 60)}"
     return f"Val accuracy over epochs of {names}, mean over seeds: {'; '.join(said)}."
 
 
@@ -167,7 +174,7 @@ def _went(one: Course) -> str:
     return f"{text}, fine-tuning from epoch {one.start + 1} on ({before:.1f}% before)"
 
 
-def _caption(field: Field, courses: Courses, shown: Courses) -> str:
+def _caption(field: Sound, courses: Courses, shown: Courses) -> str:
     drawn = [one for found in shown.values() for one in found]
     left = sum(map(len, courses.values())) - len(drawn)
     several = any(len(found) > 1 for found in shown.values())

@@ -4,6 +4,7 @@ import hashlib
 import io
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,34 @@ def svg(panel: Panel, theme: Theme) -> bytes:
         return _content(panel.draw(theme), panel, theme, "svg", transparent=True)
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A panel in every form that a report needs.
+
+    Attributes:
+        png: light, 150 dots per inch.
+        light_svg: the same as an ``<svg>`` element on white ground, for a file and for a page.
+        dark_svg: as `svg` makes it, on a transparent ground, for a page.
+    """
+
+    png: bytes
+    light_svg: bytes
+    dark_svg: bytes
+
+
+def drawn(panel: Panel) -> Drawn:
+    """The panel in every form; each theme is drawn once."""
+    png, light = _light(panel)
+    return Drawn(png, light, svg(panel, "dark"))
+
+
+def _light(panel: Panel) -> tuple[bytes, bytes]:
+    """PNG and SVG of one figure."""
+    with style.settings("light", salt=panel.name):
+        figure = panel.draw("light")
+        return _content(figure, panel, "light", "png"), _content(figure, panel, "light", "svg")
+
+
 def save(panel: Panel, folder: Path) -> tuple[Path, Path]:
     """Write ``<name>.png`` (150 dots per inch) and ``<name>.svg``, both light.
 
@@ -47,10 +76,8 @@ def save(panel: Panel, folder: Path) -> tuple[Path, Path]:
         BenchError: they cannot be written.
     """
     files = (folder / f"{panel.name}.png", folder / f"{panel.name}.svg")
-    with style.settings("light", salt=panel.name):
-        figure = panel.draw("light")
-        for file in files:
-            _write(file, _content(figure, panel, "light", file.suffix.removeprefix(".")))
+    for file, content in zip(files, _light(panel), strict=True):
+        _write(file, content)
     return files
 
 

@@ -26,6 +26,8 @@ class Panel:
         alt: what is to be seen, in a sentence or two with numbers, for who does not see it.
         caption: what intervals are of, what is left out and why.
         draw: makes the figure; may be called from any thread.
+        rank: its place among panels of one plot and field; 0 comes first where there is no room
+            for all of them.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Panel:
     alt: str
     caption: str
     draw: "Callable[[Theme], Figure]"
+    rank: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Plot:
         title: for people.
         description: one line: what it shows.
         needs: what must have been measured for it, as the end of "needs ...".
-        panels: makes one panel for each dataset, or whatever it is drawn for; none without data.
+        panels: makes one panel for each field, or whatever it is drawn for; none without data.
     """
 
     name: str
@@ -57,7 +60,7 @@ class Plot:
 def stem(*parts: str) -> str:
     """A file's stem out of any text: ``history-tf-flowers-mobilenetv2``."""
     plain = unicodedata.normalize("NFKD", "-".join(part for part in parts if part))
-    letters = plain.encode("ascii", "ignore").decode().lower()
+    letters = re.sub(r"(?<=\d),(?=\d)", "", plain).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", letters).strip("-")[:LONGEST_STEM].strip("-")
 
 

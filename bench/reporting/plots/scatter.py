@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from bench.analysis import naming
 from bench.analysis.evidence import Evidence
+from bench.analysis.naming import Namer
+from bench.analysis.trades import TWOFOLD
 from bench.reporting.plots import chosen, labels, style
-from bench.reporting.plots.chosen import Field, joined
+from bench.reporting.plots.chosen import Sound, joined
 from bench.reporting.plots.clouds import AXES, Axis, Cloud, Dot, cut
-from bench.reporting.plots.clouds import clouds as of_field
+from bench.reporting.plots.clouds import cloud as of_field
 from bench.reporting.plots.panel import Panel, Plot, stem
 from bench.reporting.plots.style import Colours
 
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
 MANY = 60
 """From so many points on those behind the front are faint, and have no intervals."""
 
-MOST_AXES = 6
 LOGARITHMIC = 5.0
 
 
@@ -30,85 +32,76 @@ def plot(axis: Axis) -> Plot:
     return Plot(
         axis.name,
         f"Accuracy against {axis.words}",
-        f"test accuracy against {axis.words}, with the Pareto front; one for each dataset",
+        f"test accuracy against {axis.words}, with the Pareto front",
         axis.needs,
         lambda evidence: _panels(axis, evidence),
     )
 
 
 def _panels(axis: Axis, evidence: Evidence) -> Iterator[Panel]:
-    for field in chosen.fields(evidence):
+    for field in chosen.sound(evidence):
         found = of_field(axis, field)
         if found:
             yield _panel(axis, field, found)
 
 
-def _panel(axis: Axis, field: Field, clouds: Sequence[Cloud]) -> Panel:
-    name, short = chosen.namer(field.lines), chosen.namer(field.lines, short=True)
-    title = f"{field.dataset}: accuracy against {axis.words}"
+def _panel(axis: Axis, field: Sound, cloud: Cloud) -> Panel:
+    name, short = naming.namer(field.lines), naming.namer(field.lines, short=True)
+    title = f"{field.name}: accuracy against {axis.words}"
     return Panel(
-        stem(axis.name, field.dataset),
+        stem(axis.name, field.name),
         style.clean(title, 120),
-        _alt(axis, field, clouds, name),
-        _caption(axis, field, clouds),
-        partial(style.drawn, make=partial(_figure, axis, title, clouds[:MOST_AXES], short)),
+        _alt(axis, field, cloud, name),
+        _caption(axis, field, cloud),
+        partial(style.drawn, make=partial(_figure, axis, title, cloud, short)),
     )
 
 
 # ---------------------------------------------------------------------------------------- words
 
 
-def _alt(axis: Axis, field: Field, clouds: Sequence[Cloud], name: chosen.Namer) -> str:
-    count = sum(len(cloud.dots) for cloud in clouds)
-    parts = [
+def _alt(axis: Axis, field: Sound, cloud: Cloud, name: Namer) -> str:
+    count = len(cloud.dots)
+    front = [cloud.dots[i] for i in cloud.front.front]
+    top, cheap = front[-1], front[0]
+    said = f"The highest is {_told(axis, top, name)}"
+    if cheap.x != top.x:
+        best = "the fastest" if axis.better == "higher" else "the smallest"
+        said += f"; {best} on the front is {_told(axis, cheap, name)}"
+    return (
         f"Test accuracy against {axis.words} of {count:,} {chosen.trials(count)} "
-        f"on {style.clean(field.dataset, 60)}."
-    ]
-    for cloud in clouds[:MOST_AXES]:
-        front = [cloud.dots[i] for i in cloud.front.front]
-        top, cheap = front[-1], front[0]
-        where = f"On {style.clean(cloud.name, 60)} the" if cloud.name else "The"
-        said = f"{where} highest is {_told(axis, top, name)}"
-        if cheap.x != top.x:
-            best = "the fastest" if axis.better == "higher" else "the smallest"
-            said += f"; {best} on the front is {_told(axis, cheap, name)}"
-        parts.append(said + ".")
-    return " ".join(parts)
+        f"on {style.clean(field.name, 60)}. {said}."
+    )
 
 
-def _told(axis: Axis, dot: Dot, name: chosen.Namer) -> str:
+def _told(axis: Axis, dot: Dot, name: Namer) -> str:
     number = style.three_digits(dot.x)
     return f"{style.clean(name(dot.line), 80)} with {dot.y.value:.1f}% at {number} {axis.unit}"
 
 
-def _caption(axis: Axis, field: Field, clouds: Sequence[Cloud]) -> str:
-    dots = [dot for cloud in clouds for dot in cloud.dots]
-    front = sum(len(cloud.front.front) for cloud in clouds)
-    maybe = sum(len(cloud.front.maybe) for cloud in clouds)
+def _caption(axis: Axis, field: Sound, cloud: Cloud) -> str:
+    dots, maybe, missing = cloud.dots, len(cloud.front.maybe), cloud.missing
     drawn = f"{len(dots):,} {chosen.trials(len(dots))}"
-    if any(len(cloud.dots) > MANY for cloud in clouds):
+    if len(dots) > MANY:
         drawn += f", those behind the front faint and, beyond {MANY}, without intervals"
-    missing = len(field.lines) - len(dots)
-    floor = cut(clouds[:MOST_AXES])
+    floor = cut(cloud)
     fallen = sum(dot.y.value < floor for dot in dots) if floor is not None else 0
     return joined(
         f"{drawn}.",
         "Vertical bars: 95% interval of the test accuracy, over pictures and seeds.",
         _measured(axis, dots),
         "Trials of equal cost are drawn side by side." if any(d.at != d.x for d in dots) else "",
-        f"The stepped line is the Pareto front by the best guesses: {front:,} of them, which no "
-        "other trial beats in both.",
+        f"The stepped line is the Pareto front by the best guesses: {len(cloud.front.front):,} of "
+        "them, which no other trial beats in both.",
         f"A ring marks {maybe:,} more whose interval reaches the front: they may belong to it."
         if maybe
         else "",
         f"Far below, and only named at the lower edge: {fallen:,} {chosen.trials(fallen)}."
         if fallen
         else "",
-        f"Not drawn: {missing:,} {chosen.trials(missing)} whose cost was not measured."
+        f"Not drawn: {missing:,} {chosen.trials(missing)} whose cost was not measured"
+        f"{' in that way' if axis.quantity in TWOFOLD else ''}."
         if missing
-        else "",
-        f"Of {len(clouds)} stacks and folders the first {MOST_AXES} are drawn."
-        if len(clouds) > MOST_AXES
         else "",
         field.left_out,
         field.doubts,
@@ -117,14 +110,9 @@ def _caption(axis: Axis, field: Field, clouds: Sequence[Cloud]) -> str:
 
 def _measured(axis: Axis, dots: Sequence[Dot]) -> str:
     text = axis.measured
-    own = sum(not dot.cost.apart for dot in dots)
-    if axis.quantity == "train_speed":
-        if own == len(dots):
-            text += ", as the trials saw them"
-        elif own:
-            text += f", measured apart, except in {own:,} as the trials saw them"
-        else:
-            text += ", as `bench measure` found it"
+    if axis.quantity in TWOFOLD:
+        apart = dots[0].cost.apart
+        text += ", as `bench measure` found it" if apart else ", as the trials saw them"
     if any(dot.cost.low is not None for dot in dots):
         text += "; horizontal bars: what 95% of the measurements lay between"
     doubtful = sum(dot.cost.doubtful for dot in dots)
@@ -148,26 +136,20 @@ class Looks:
         return self.names.get(name, (self.colours.faint, "full"))
 
 
-def _figure(
-    axis: Axis, title: str, clouds: Sequence[Cloud], name: chosen.Namer, colours: Colours
-) -> "Figure":
-    height = 4.6 if len(clouds) < 3 else 3.6
-    sheet = style.sheet(title, len(clouds), height, sharex=True, sharey=True)
-    looks, markers = _looks(clouds, colours), _markers(clouds)
-    for axes, cloud in zip(sheet.axes, clouds, strict=True):
-        _draw(axes, cloud, looks, markers, colours)
-        if cloud.name:
-            axes.set_title(style.clean(cloud.name, 44))
-    _scales(axis, sheet, clouds)
-    _legend(sheet, clouds, looks, markers, colours)
+def _figure(axis: Axis, title: str, cloud: Cloud, name: Namer, colours: Colours) -> "Figure":
+    sheet = style.sheet(title, 1, 4.6)
+    axes = sheet.axes[0]
+    looks, markers = _looks(cloud, colours), _markers(cloud)
+    _draw(axes, cloud, looks, markers, colours)
+    _scales(axis, axes, cloud)
+    _legend(sheet, cloud, looks, markers, colours)
     sheet.figure.draw_without_rendering()
-    for axes, cloud in zip(sheet.axes, clouds, strict=True):
-        _name(axes, cloud, name, looks, markers)
+    _name(axes, cloud, name, looks, markers)
     return sheet.figure
 
 
 def _name(
-    axes: "Axes", cloud: Cloud, name: chosen.Namer, looks: Looks, markers: Mapping[str, str]
+    axes: "Axes", cloud: Cloud, name: Namer, looks: Looks, markers: Mapping[str, str]
 ) -> None:
     floor = axes.get_ylim()[0]
     front = [cloud.dots[i] for i in cloud.front.front]
@@ -194,21 +176,15 @@ def _name(
     labels.place(axes, named, points, bars, looks.colours)
 
 
-def _looks(clouds: Sequence[Cloud], colours: Colours) -> Looks:
-    names = _first([[d.line.backbone for d in ranked] for ranked in map(_ranked, clouds)])
+def _looks(cloud: Cloud, colours: Colours) -> Looks:
+    names = _first([dot.line.backbone for dot in _ranked(cloud)])
     series, fills = colours.series, style.FILLS
-    found = {
-        name: (series[i % len(series)], fills[i % len(fills)])
-        for i, name in enumerate(names[: style.NAMED])
-    }
+    found = {name: (series[i % len(series)], fills[i % len(fills)]) for i, name in enumerate(names)}
     return Looks(found, colours)
 
 
-def _markers(clouds: Sequence[Cloud]) -> Mapping[str, str]:
-    def label(dot: Dot) -> str:
-        return dot.line.group.spec.freeze.label
-
-    names = _first([[label(d) for d in ranked] for ranked in map(_ranked, clouds)])
+def _markers(cloud: Cloud) -> Mapping[str, str]:
+    names = _first([dot.line.group.spec.freeze.label for dot in _ranked(cloud)])
     return dict(zip(names, style.MARKERS, strict=False))
 
 
@@ -219,9 +195,8 @@ def _ranked(cloud: Cloud) -> list[Dot]:
     return [cloud.dots[i] for i in (*first, *others)]
 
 
-def _first(names: Sequence[Sequence[str]]) -> list[str]:
-    kept = list(dict.fromkeys(name for some in names for name in some))
-    return sorted(kept[: style.NAMED])
+def _first(names: Sequence[str]) -> list[str]:
+    return sorted([*dict.fromkeys(names)][: style.NAMED])
 
 
 def _draw(
@@ -301,36 +276,32 @@ def _front_line(axes: "Axes", cloud: Cloud, colours: Colours) -> None:
     )
 
 
-def _scales(axis: Axis, sheet: style.Sheet, clouds: Sequence[Cloud]) -> None:
+def _scales(axis: Axis, axes: "Axes", cloud: Cloud) -> None:
     from matplotlib.ticker import StrMethodFormatter
 
-    xs = [dot.x for cloud in clouds for dot in cloud.dots]
+    xs = [dot.x for dot in cloud.dots]
     if max(xs) / min(xs) > LOGARITHMIC:
-        style.logarithmic(sheet.axes[0])
-    for i, axes in enumerate(sheet.axes):
-        axes.margins(0.12, 0.1)
-        axes.tick_params(labelbottom=sheet.lowest(i))
-        if sheet.lowest(i):
-            axes.set_xlabel(axis.label)
-            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-        if sheet.leftmost(i):
-            axes.set_ylabel("test accuracy, %")
-    floor = cut(clouds)
+        style.logarithmic(axes)
+    axes.margins(0.12, 0.1)
+    axes.set_xlabel(axis.label)
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axes.set_ylabel("test accuracy, %")
+    floor = cut(cloud)
     if floor is not None:
-        highest = max(dot.y.high for cloud in clouds for dot in cloud.dots)
-        sheet.axes[0].set_ylim(floor, highest + 0.1 * (highest - floor))
+        highest = max(dot.y.high for dot in cloud.dots)
+        axes.set_ylim(floor, highest + 0.1 * (highest - floor))
 
 
 def _legend(
     sheet: style.Sheet,
-    clouds: Sequence[Cloud],
+    cloud: Cloud,
     looks: Looks,
     markers: Mapping[str, str],
     colours: Colours,
 ) -> None:
     from matplotlib.lines import Line2D
 
-    dots = [dot for cloud in clouds for dot in cloud.dots]
+    dots = cloud.dots
 
     def entries(
         names: Mapping[str, object], of: Callable[[Dot], str], make: "Callable[[str], Line2D]"
@@ -348,7 +319,7 @@ def _legend(
 
     front = Line2D([], [], color=colours.ink, alpha=0.6, linewidth=1.3, linestyle=(0, (4, 2)))
     ring = style.key("o", colours.faint, "none", colours, size=12)
-    maybe = any(cloud.front.maybe for cloud in clouds)
+    maybe = bool(cloud.front.maybe)
     style.legend(
         sheet,
         [

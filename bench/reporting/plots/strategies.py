@@ -1,13 +1,14 @@
-"""Freeze strategies beside each other, for each dataset."""
+"""Freeze strategies beside each other, for each field."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from bench.analysis import naming
 from bench.analysis.evidence import Evidence, Line
 from bench.reporting import forms
 from bench.reporting.plots import chosen, style
-from bench.reporting.plots.chosen import Field, joined
+from bench.reporting.plots.chosen import Sound, joined
 from bench.reporting.plots.panel import Panel, Plot, stem
 from bench.reporting.plots.style import Colours
 
@@ -18,26 +19,24 @@ if TYPE_CHECKING:
 FEW = 5
 """Trials of one backbone and strategy that have their intervals drawn; more are faint dots."""
 
-MOST_STRATEGIES, MOST_AXES = 12, 6
+MOST_STRATEGIES = 12
 
 
 def _panels(evidence: Evidence) -> Iterator[Panel]:
-    for field in chosen.fields(evidence):
+    for field in chosen.sound(evidence):
         if field.lines:
             yield _panel(field)
 
 
-def _panel(field: Field) -> Panel:
-    title = f"{field.dataset}: freeze strategies"
-    sides = chosen.by_side(field.lines)
-    shown = dict(list(sides.items())[:MOST_AXES])
+def _panel(field: Sound) -> Panel:
+    title = f"{field.name}: freeze strategies"
     order = ordered(field.lines)
     return Panel(
-        stem("freezes", field.dataset),
+        stem("freezes", field.name),
         style.clean(title, 120),
         _alt(field, order),
-        _caption(field, order, len(sides)),
-        partial(style.drawn, make=partial(_figure, title, field, shown, order)),
+        _caption(field, order),
+        partial(style.drawn, make=partial(_figure, title, field, order)),
     )
 
 
@@ -50,26 +49,27 @@ def ordered(lines: Sequence[Line]) -> list[str]:
     return sorted(counts, key=lambda label: (max(counts[label]), label))
 
 
-def _best(lines: Sequence[Line], field: Field) -> Line:
+def _best(lines: Sequence[Line], field: Sound) -> Line:
     return max(lines, key=lambda line: field.accuracies[line.number].value)
 
 
-def _alt(field: Field, order: Sequence[str]) -> str:
+def _alt(field: Sound, order: Sequence[str]) -> str:
     said = []
     for label in order[:MOST_STRATEGIES]:
         best = _best([x for x in field.lines if x.group.spec.freeze.label == label], field)
         value = field.accuracies[best.number].value
         said.append(f"{style.clean(label)} {value:.1f}% ({style.clean(best.backbone)})")
     return (
-        f"Test accuracy on {style.clean(field.dataset, 60)} by freeze strategy, from the fewest to "
+        f"Test accuracy on {style.clean(field.name, 60)} by freeze strategy, from the fewest to "
         f"the most trainable parameters; the highest of each: {', '.join(said)}."
     )
 
 
-def _caption(field: Field, order: Sequence[str], sides: int) -> str:
+def _caption(field: Sound, order: Sequence[str]) -> str:
     count = len(field.lines)
     left = len(order) - MOST_STRATEGIES
-    others = ", ".join(chosen.differing(field.lines))
+    told = naming.differing(field.lines).values()
+    others = ", ".join(dict.fromkeys(trait for traits in told for trait in traits))
     return joined(
         f"{count:,} {chosen.trials(count)}; bars: 95% interval of the test accuracy, over pictures "
         "and seeds.",
@@ -79,32 +79,20 @@ def _caption(field: Field, order: Sequence[str], sides: int) -> str:
         if others
         else "",
         f"{left:,} more strategies are not drawn." if left > 0 else "",
-        f"Of {sides} stacks and folders the first {MOST_AXES} are drawn."
-        if sides > MOST_AXES
-        else "",
         field.left_out,
         field.doubts,
     )
 
 
-def _figure(
-    title: str,
-    field: Field,
-    sides: Mapping[str, Sequence[Line]],
-    order: Sequence[str],
-    colours: Colours,
-) -> "Figure":
+def _figure(title: str, field: Sound, order: Sequence[str], colours: Colours) -> "Figure":
     shown = list(order[:MOST_STRATEGIES])
     backbones = sorted({line.backbone for line in field.lines})
     slots = min(len(backbones), style.NAMED)
     height = 1.0 + len(shown) * max(0.5, (0.17 if slots < 9 else 0.12) * slots + 0.22)
-    sheet = style.sheet(title, len(sides), height, sharex=True, sharey=True)
+    sheet = style.sheet(title, 1, height)
     looks = style.looks(backbones, colours)
-    for axis, (name, lines) in zip(sheet.axes, sides.items(), strict=True):
-        _draw(axis, lines, field, shown, looks)
-        if name:
-            axis.set_title(style.clean(name, 44))
-    _labels(sheet, field, shown)
+    _draw(sheet.axes[0], field, shown, looks)
+    _labels(sheet.axes[0], field, shown)
     keys = [(style.key(*looks.of(name), colours), name) for name in backbones[: style.NAMED]]
     if len(backbones) > style.NAMED:
         keys.append((style.key(*looks.of(""), colours), f"{len(backbones) - style.NAMED} others"))
@@ -112,14 +100,12 @@ def _figure(
     return sheet.figure
 
 
-def _draw(
-    axes: "Axes", lines: Sequence[Line], field: Field, shown: Sequence[str], looks: style.Looks
-) -> None:
+def _draw(axes: "Axes", field: Sound, shown: Sequence[str], looks: style.Looks) -> None:
     others = any(line.backbone not in looks for line in field.lines)
     slots = len(looks.names) + others
     style.as_pixels(axes)
     for place, label in enumerate(shown):
-        here = [x for x in lines if x.group.spec.freeze.label == label]
+        here = [x for x in field.lines if x.group.spec.freeze.label == label]
         for slot, name in enumerate((*looks.names, None)):
             same = [x for x in here if (x.backbone == name if name else x.backbone not in looks)]
             if same:
@@ -137,7 +123,7 @@ def _draw(
 def _dots(
     axes: "Axes",
     lines: Sequence[Line],
-    field: Field,
+    field: Sound,
     middle: float,
     room: float,
     look: tuple[str, str, style.Fill, str],
@@ -171,20 +157,17 @@ def _dots(
         )
 
 
-def _labels(sheet: style.Sheet, field: Field, shown: Sequence[str]) -> None:
-    axes = sheet.axes
-    for i, one in enumerate(axes):
-        one.grid(axis="y", visible=False)
-        for place in range(1, len(shown)):
-            one.axhline(place - 0.5, color="0.5", linewidth=0.6, alpha=0.3)
-        one.tick_params(labelbottom=sheet.lowest(i), left=False)
-        if sheet.lowest(i):
-            one.set_xlabel("test accuracy, %")
-    axes[0].set_ylim(len(shown) - 0.5, -0.5)
-    axes[0].set_yticks(range(len(shown)), [_named(label, field) for label in shown])
+def _labels(axes: "Axes", field: Sound, shown: Sequence[str]) -> None:
+    axes.grid(axis="y", visible=False)
+    for place in range(1, len(shown)):
+        axes.axhline(place - 0.5, color="0.5", linewidth=0.6, alpha=0.3)
+    axes.tick_params(left=False)
+    axes.set_xlabel("test accuracy, %")
+    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.set_yticks(range(len(shown)), [_named(label, field) for label in shown])
 
 
-def _named(label: str, field: Field) -> str:
+def _named(label: str, field: Sound) -> str:
     counts = [
         cost.value
         for line in field.lines

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.analysis.accuracy_stats import accuracy_difference
+from bench.analysis import fields, naming
 from bench.analysis.evidence import Evidence, Line
+from bench.analysis.trades import effect_of
 from bench.reporting.plots import chosen, rows, style
 from bench.reporting.plots.chosen import joined
 from bench.reporting.plots.panel import Panel, Plot, stem
@@ -17,32 +18,31 @@ if TYPE_CHECKING:
 
 
 def _panels(evidence: Evidence) -> Iterator[Panel]:
-    datasets: dict[str, list[Line]] = {}
-    for line in evidence.lines:
-        if line.group.spec.trap and not line.random:
-            datasets.setdefault(line.dataset, []).append(line)
-    right = {_without(x): x for x in evidence.lines if not x.group.spec.trap and x.test_accuracy}
-    for name, lines in datasets.items():
-        pairs = [(right[_without(x)], x) for x in lines if x.test_accuracy and _without(x) in right]
+    for field in fields.of(evidence.lines):
+        trapped = [x for x in field.lines if x.group.spec.trap and not x.random]
+        right = {_alike(x): x for x in field.lines if not x.group.spec.trap and x.test_accuracy}
+        pairs = [(right[_alike(x)], x) for x in trapped if x.test_accuracy and _alike(x) in right]
         if pairs:
-            yield _panel(name, pairs, len(lines) - len(pairs))
+            yield _panel(field.name, pairs, len(trapped) - len(pairs))
 
 
-def _without(line: Line) -> tuple[str, str, str]:
-    """What a trap's line and the right one have in common."""
+def _alike(line: Line) -> tuple[str, object]:
+    """What a trap's line and the right one have in common: the trial, and what it loaded."""
     spec = line.group.spec.model_copy(update={"seed": 0, "trap": None})
-    return (*chosen.side(line), spec.key)
+    row = line.group.finished[0] if line.group.finished else line.group.rows[0]
+    loaded = row.weights.sha256 if row.weights and spec.backbone.weights != "random" else ""
+    return spec.key, (loaded, row.protocol)
 
 
-def _panel(dataset: str, pairs: Sequence[tuple[Line, Line]], alone: int) -> Panel:
-    title = f"{dataset}: what classic mistakes cost"
+def _panel(field: str, pairs: Sequence[tuple[Line, Line]], alone: int) -> Panel:
+    title = f"{field}: what classic mistakes cost"
     lines = [trapped for _, trapped in pairs]
     found = sorted((_row(*pair, lines) for pair in pairs), key=lambda row: row.value)
     shown = found[: rows.MOST]
     return Panel(
-        stem("traps", dataset),
+        stem("traps", field),
         style.clean(title, 120),
-        _alt(dataset, found),
+        _alt(field, found),
         joined(
             "Test accuracy with one mistake made on purpose, less that of the right protocol, "
             "paired on the test pictures; bars: 95% interval, over pictures and seeds. At the "
@@ -62,17 +62,17 @@ def _panel(dataset: str, pairs: Sequence[tuple[Line, Line]], alone: int) -> Pane
 def _row(right: Line, trapped: Line, among: Sequence[Line]) -> Row:
     spec = trapped.group.spec
     several = {x.backbone for x in among}, {x.group.spec.freeze.label for x in among}
-    sides = chosen.line_sides(among)
     parts = [str(spec.trap)]
     parts += [trapped.backbone] if len(several[0]) > 1 else []
     parts += [spec.freeze.label] if len(several[1]) > 1 else []
-    parts += [sides[chosen.side(trapped)]]
-    label = ", ".join(filter(None, parts))
+    same = [x for x in among if x.group.spec.trap == spec.trap]
+    told = naming.differing(same).get(trapped.number, {})
+    parts += naming.said({name: value for name, value in told.items() if name != "trap"})
+    label = ", ".join(parts)
     guards = sorted({name for r in trapped.group.rows for name in r.failed_guards})
     note = ", ".join(guards) or "no guard failed"
-    a, b = right.group.correct, trapped.group.correct
-    if a is not None and b is not None and a.shape[1] == b.shape[1]:
-        effect = accuracy_difference(a, b)
+    effect = effect_of(right, trapped)
+    if effect:
         value, low, high = (
             100 * v for v in (effect.estimate, effect.interval.low, effect.interval.high)
         )
@@ -82,11 +82,11 @@ def _row(right: Line, trapped: Line, among: Sequence[Line]) -> Row:
     return Row(label, 100 * (after - before), series=str(spec.trap), note=note)
 
 
-def _alt(dataset: str, found: Sequence[Row]) -> str:
+def _alt(field: str, found: Sequence[Row]) -> str:
     worst = [f"{style.clean(row.label, 60)} {row.value:+.1f} points" for row in found[:8]]
     unseen = sum(row.note == "no guard failed" for row in found)
     return (
-        f"Change of test accuracy on {style.clean(dataset, 60)} by mistakes made on purpose, "
+        f"Change of test accuracy on {style.clean(field, 60)} by mistakes made on purpose, "
         f"against the right protocol, the worst first: {', '.join(worst)}. "
         f"{unseen:,} of {len(found):,} were noticed by no guard."
     )
