@@ -49,7 +49,11 @@ if len(PLOTS) != len(_ROWS):
 
 MOST, MOST_RANKED = 6, 3
 """Panels of a plot that a report shows: so many in all, and so many backbones of a field. Drawing
-one takes about a second, and a page holds it twice."""
+one takes up to a second, and a page holds it twice."""
+
+LARGE, MOST_OF_LARGE = 1_000, 3
+"""With more trials than this it shows so many: their panels are dense and slow, and nobody looks at
+dozens of them."""
 
 
 def panels(evidence: Evidence, names: Iterable[str] | None = None) -> Iterator[Panel]:
@@ -71,14 +75,15 @@ def panels(evidence: Evidence, names: Iterable[str] | None = None) -> Iterator[P
 
 def for_report(evidence: Evidence) -> Iterator[Panel]:
     """The panels that a report has room for; the caption of a plot's last one says what is left."""
+    most = MOST_OF_LARGE if len(evidence.lines) > LARGE else MOST
     for name in PLOTS:
-        yield from _some(name, list(panels(evidence, [name])))
+        yield from _some(name, list(panels(evidence, [name])), most)
 
 
-def _some(name: str, found: Sequence[Panel]) -> Iterator[Panel]:
+def _some(name: str, found: Sequence[Panel], most: int) -> Iterator[Panel]:
     """The best backbones of every field before the second best of any."""
     order = sorted(range(len(found)), key=lambda i: (found[i].rank, i))
-    kept = [found[i] for i in sorted(i for i in order[:MOST] if found[i].rank < MOST_RANKED)]
+    kept = [found[i] for i in sorted(i for i in order[:most] if found[i].rank < MOST_RANKED)]
     left = len(found) - len(kept)
     if not left:
         yield from kept

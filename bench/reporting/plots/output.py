@@ -117,6 +117,7 @@ def _content(
     figure: "Figure", panel: Panel, theme: Theme, form: str, transparent: bool = False
 ) -> bytes:
     out = io.BytesIO()
+    style.settle(figure)
     figure.savefig(
         out,
         format=form,

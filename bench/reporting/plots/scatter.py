@@ -143,7 +143,7 @@ def _figure(axis: Axis, title: str, cloud: Cloud, name: Namer, colours: Colours)
     _draw(axes, cloud, looks, markers, colours)
     _scales(axis, axes, cloud)
     _legend(sheet, cloud, looks, markers, colours)
-    sheet.figure.draw_without_rendering()
+    style.settle(sheet.figure)
     _name(axes, cloud, name, looks, markers)
     return sheet.figure
 

@@ -182,11 +182,13 @@ def sheet(title: str, count: int, height: float, most_columns: int = 2, **share:
         most_columns: in a row.
         share: ``sharex`` and ``sharey``, as `matplotlib.figure.Figure.subplots` takes them.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     columns = 2 if count == 4 else min(count, most_columns)
     rows = -(-count // columns)
     figure = Figure(figsize=(WIDTH, rows * height + TITLE), dpi=RESOLUTION, layout="constrained")
+    FigureCanvasAgg(figure)  # keeps its renderer; without it each question of size makes one
     figure.suptitle(
         clean(title, 80), x=0.012, horizontalalignment="left", fontsize=12.5, fontweight="bold"
     )
@@ -196,6 +198,13 @@ def sheet(title: str, count: int, height: float, most_columns: int = 2, **share:
         cell.set_in_layout(False)
     spare = cells[count] if len(cells) > count else None
     return Sheet(figure, tuple(cells[:count]), columns, spare)
+
+
+def settle(figure: "Figure") -> None:
+    """Work out where everything goes, once: saving in several forms would do it for each."""
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine(None)
 
 
 def legend(sheet: Sheet, parts: "Sequence[tuple[str, Sequence[tuple[Artist, str]]]]") -> None:
