@@ -40,7 +40,7 @@ def test_the_readme_opens_with_a_picture_and_a_table_of_a_report() -> None:
     assert shown.BLOCK.search(opening)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/measurements.md", "reports/README.md"])
+@pytest.mark.parametrize("page", ["README.md", "reports/README.md"])
 def test_links_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     links = [x for x in re.findall(r"\]\(([^)#]+)", text) if "://" not in x]

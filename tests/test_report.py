@@ -75,7 +75,7 @@ def test_everything_is_there_and_linked(tmp_path: Path) -> None:
         report_folder.MANIFEST,
         "plots/blank.png",
         "plots/blank.svg",
-        *(f"tables/trials.{ending}" for ending in ("csv", "md", "tex")),
+        *(f"tables/{t}.{ending}" for t in ("trials", "costs") for ending in ("csv", "md", "tex")),
     }
     text = there["report.md"].decode()
     links = set(re.findall(r"\]\(([^)]+)\)", text))

@@ -318,7 +318,7 @@ def test_random_weights_are_called_meaningless_but_for_scratch() -> None:
     random = Backbone(name="MobileNetV2", weights="random")
     frozen = _changed(make_result(make_spec(HEAD_ONLY)), backbone=random)
     scratch = _changed(make_result(make_spec(Freeze(strategy="scratch"))), backbone=random)
-    assert notes([frozen, frozen]) == ["MobileNetV2: random weights, accuracy is meaningless"]
+    assert notes([frozen, frozen]) == ["MobileNetV2: random weights: accuracy is meaningless"]
     assert notes([scratch]) == []
 
 

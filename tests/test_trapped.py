@@ -81,7 +81,7 @@ def test_a_script_without_phase_1_trains_at_its_rate_and_with_its_optimizer() ->
     }
     outcome = tiny.run(spec("no_phase1", **changes), steps=trapped.steps_of(spec("no_phase1")))
     assert outcome.phase1 is None
-    assert outcome.model.optimizer.name == "sgd"
+    assert outcome.model.optimizer.name.startswith("sgd")  # numbered from the second on
     assert outcome.phase2.learning_rate == pytest.approx(3e-3)
     assert len(outcome.phase2.epochs) == 3
 

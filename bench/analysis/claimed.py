@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench import suite as suites
 from bench.analysis.accuracy_stats import accuracy, accuracy_difference
+from bench.analysis.answer import WIDE
 from bench.analysis.claim_pairs import Pair, Tested, pairs, place, words
 from bench.analysis.claim_settings import Recipe, Unlike, unlike
 from bench.analysis.claim_verdicts import Judged, Measured, against
@@ -31,8 +32,6 @@ RUNS: Mapping[str | None, str] = {None: "as meant", PLAIN: "plain script"}
 """What a claim is about unless it names a trap: trials without one, and trials with this one."""
 MOST_OTHER_PICTURES = 0.1
 """A claim is not about trials whose number of train pictures differs by a larger share."""
-WIDE = 0.05
-"""An interval wider than this says little of an accuracy: it is named."""
 
 
 def judge(

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.analysis import naming
 from bench.analysis.accuracy_stats import accuracy
 from bench.analysis.evidence import Evidence, Line, Source
 from bench.analysis.predictions import Predictions, found
@@ -23,9 +24,6 @@ from bench.zoo.traps import TRAPS, phases
 
 MOST_MISTAKES = 12
 """More pictures than this are not looked at."""
-
-KEY_DIGITS = 12
-"""Of a trial's key, in a command: enough to tell it from any other."""
 
 AGAIN = "again"
 """Where a command that runs rows again puts its results, beside those of before."""
@@ -191,7 +189,7 @@ def command(line: Line, source: Source) -> str:
     """
     backend = line.group.stack.backend
     usual = {backend, *(r.stack.backend for r in source.rows)} == {USUAL_BACKEND}
-    words = [w for r in line.group.rows for w in ("--only", r.key[:KEY_DIGITS])]
+    words = [w for r in line.group.rows for w in ("--only", r.key[: naming.KEY_SHOWN])]
     command = shlex.join(["bench", "run", shown(source.folder), *words, "--results", AGAIN])
     return command if usual else f"KERAS_BACKEND={shlex.quote(backend)} {command}"
 
@@ -360,7 +358,7 @@ def _environment(line: Line) -> Environment | None:
 def _notes(line: Line) -> Iterator[str]:
     group = line.group
     if line.random:
-        yield "random weights: accuracy is meaningless"
+        yield naming.MEANINGLESS
     if group.apart:
         yield f"other seeds measured something else; these: {group.apart}"
     for row in group.rows:

@@ -17,7 +17,10 @@ Value = str | int | None
 Namer = Callable[[Line], str]
 
 KEY_SHOWN = 12
-"""Digits of a trial's key, where nothing else tells two trials apart."""
+"""Digits of a trial's key, where nothing else tells two trials apart, and in commands."""
+
+MEANINGLESS = "random weights: accuracy is meaningless"
+"""Said wherever an accuracy stands that a frozen backbone of random weights reached."""
 
 BY_THEMSELVES = ("stack", "results")
 """Traits whose values say what they are."""

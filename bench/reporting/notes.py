@@ -38,7 +38,7 @@ def _caveats(rows: Sequence[TrialResult]) -> Iterator[str]:
     for row in rows:
         random = row.spec.backbone.weights == "random"
         if random and row.spec.freeze.strategy != "scratch":
-            yield f"{row.spec.backbone.name}: random weights, accuracy is meaningless"
+            yield f"{row.spec.backbone.name}: {naming.MEANINGLESS}"
         elif row.weights and row.weights.source.startswith("package"):
             yield f"{row.spec.backbone.name}: weights from {row.weights.source}"
 

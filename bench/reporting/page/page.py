@@ -104,7 +104,7 @@ def _notes(content: Content, table: Table) -> list[str]:
     footnotes = {text for _, text in table.footnotes.notes}
     said = [n for n in notes(evidence.rows, evidence.ranked()) if n not in footnotes]
     if any(line.random for line in evidence.lines):
-        said = [n for n in said if not n.endswith(": random weights, accuracy is meaningless")]
+        said = [n for n in said if not n.endswith(naming.MEANINGLESS)]
     problems = [f"could not be read: {p}" for p in evidence.problems]
     return [*kept(problems), *said, *kept(cost_tables.notes(evidence.costs))]
 

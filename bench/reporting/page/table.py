@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Literal
 
 from bench.analysis.evidence import Evidence, Figure, Line
+from bench.analysis.naming import MEANINGLESS
 from bench.analysis.summary import Spread
 from bench.reporting import tables
 from bench.reporting.cost_tables import digits
@@ -17,7 +18,7 @@ NOTHING = "–"
 BAR = 88
 """Width of the drawing of an interval, in CSS pixels."""
 
-FLAG, MEANINGLESS = "meaningless", "random weights: accuracy is meaningless"
+FLAG = "meaningless"
 GUARD = "guard failed"
 """Beside an accuracy whose trial caught itself at a mistake."""
 
