@@ -6,6 +6,7 @@ import pytest
 from answered import HEAD, blocks, of, row
 from conftest import make_cost, make_dataset
 
+from bench.analysis import answer as advice
 from bench.analysis import evidence
 from bench.records import Freeze, Guard, TrialResult
 from bench.reporting.answers import every, frozen, sentences
@@ -146,7 +147,7 @@ def test_the_same_pictures_elsewhere_are_pointed_to_and_not_compared() -> None:
     assert (subject, other) == ("digits, before", "digits, after")
     assert said[-1] == (
         "The same pictures were used elsewhere, too (after); nothing is said here across folders "
-        "and stacks, which `bench compare` does."
+        "and stacks, which bench compare does."
     )
     assert "90" not in said[0]
 
@@ -192,3 +193,11 @@ def test_empty_results_and_costs_alone_say_so() -> None:
 )
 def test_strategies_have_words(freeze: Freeze, words: str) -> None:
     assert frozen(freeze) == words
+
+
+def test_the_cost_of_each_mistake_is_told_with_the_guards_that_noticed() -> None:
+    (answer,) = advice.of(evidence.read([Path("results/reference/traps")]))
+    (said,) = (s for s in sentences(answer) if s.startswith("Mistakes on purpose and"))
+    assert said.index("phase2_rate -") < said.index("unpinned -") < said.index("no_recompile -")
+    assert "(batchnorm_statistics)" in said
+    assert "no guard" not in said

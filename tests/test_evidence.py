@@ -1,5 +1,6 @@
 """Results folders taken together: lines, their costs, the names of folders."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,17 +71,19 @@ def test_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert len(found.lines) == 2
 
 
-def test_one_folder_given_twice_is_still_told_apart() -> None:
-    assert [s.name for s in evidence.read([REAL, REAL]).sources] == [
-        "real_small 1",
-        "real_small 2",
-    ]
+def test_a_folder_given_twice_is_refused() -> None:
+    with pytest.raises(StoreError, match="given twice"):
+        evidence.read([REAL, REAL])
+    with pytest.raises(StoreError, match="real_small: given twice: it is results/reference"):
+        evidence.read([REAL.parent, REAL])
 
 
-def test_each_folder_is_ranked_for_itself() -> None:
+def test_each_folder_is_ranked_for_itself(tmp_path: Path) -> None:
     alone = [line.standing for line in evidence.read([REAL]).lines]
     assert "tie" in alone
-    assert [line.standing for line in evidence.read([REAL, REAL]).lines] == [*alone, *alone]
+    copy = tmp_path / "copy"
+    shutil.copytree(REAL, copy)
+    assert [line.standing for line in evidence.read([REAL, copy]).lines] == [*alone, *alone]
 
 
 def test_the_two_kinds_of_throughput_can_be_asked_for() -> None:

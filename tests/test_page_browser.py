@@ -38,7 +38,7 @@ QUIET = (
     *("--disable-background-networking", "--disable-component-update"),
 )
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>')
-SQUARE = b'<svg xmlns="http://www.w3.org/2000/svg" width="900" height="500"/>'
+SQUARE = b'<svg xmlns="http://www.w3.org/2000/svg" width="900" height="500" viewBox="0 0 900 500"/>'
 MANY = 250
 
 Visit = Callable[..., Page]
@@ -60,10 +60,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     found = evidence.read([RESULTS])
     parts = tuple(details.detail(found.sources[0], line) for line in found.lines[:9])
-    plot = Plot("one", "A plot", "a square", "Of nothing.", SQUARE, SQUARE)
+    drawn = [
+        Plot(f"p{i}", f"Plot {i}", "a square", "Of nothing.", SQUARE, SQUARE) for i in range(20)
+    ]
     real = Content(
         "Real pictures", found, answers=(Answer("tf_flowers", ("This is best.",)),),
-        plots=(plot,), details=parts, command="bench report real_small",
+        plots=tuple(drawn), details=parts, command="bench report real_small",
     )  # fmt: skip
     written = {"index": real, "hostile": hostile(), "many": many()}
     for name, content in written.items():
@@ -218,6 +220,9 @@ def test_a_link_opens_the_details(visit: Visit) -> None:
     assert part.get_by_role("heading", name="Confusion matrix").is_visible()
     assert part.get_by_role("img", name="Val accuracy by epoch").is_visible()
     expect(part.locator("summary").first).to_be_focused()
+    box = part.bounding_box()
+    assert box is not None
+    assert 0 <= box["y"] < 200  # where the reader looks, though twenty plots come before it
     part.get_by_role("link", name="Back to its line in the table").click()
     assert view.locator("#line-5").is_visible()
     assert visit(after="#trial-7").locator("#trial-7[open]").count() == 1
@@ -273,21 +278,21 @@ def test_the_theme_follows_the_system_or_the_button(visit: Visit) -> None:
     ground = "getComputedStyle(document.documentElement).backgroundColor"
     button = view.get_by_role("button", name="Dark theme")
     assert view.evaluate(ground) == "rgb(255, 255, 255)"
-    assert view.locator("img.light").is_visible()
+    assert view.locator("#plot-p0 img.light").is_visible()
     assert button.get_attribute("aria-pressed") == "false"
     button.click()
     assert view.evaluate(ground) == "rgb(21, 24, 28)"
     assert button.get_attribute("aria-pressed") == "true"
-    assert view.locator("img.dark").is_visible()
-    assert not view.locator("img.light").is_visible()
+    assert view.locator("#plot-p0 img.dark").is_visible()
+    assert not view.locator("#plot-p0 img.light").is_visible()
     view.reload()
     assert view.evaluate(ground) == "rgb(21, 24, 28)"
     dark = visit(color_scheme="dark")
     assert dark.evaluate(ground) == "rgb(21, 24, 28)"
-    assert dark.locator("img.dark").is_visible()
+    assert dark.locator("#plot-p0 img.dark").is_visible()
     dark.get_by_role("button", name="Dark theme").click()
     assert dark.evaluate(ground) == "rgb(255, 255, 255)"
-    assert dark.locator("img.light").is_visible()
+    assert dark.locator("#plot-p0 img.light").is_visible()
 
 
 def test_print_is_light_and_has_no_controls(visit: Visit) -> None:

@@ -405,7 +405,7 @@ def test_throughput_is_of_one_kind_in_a_plot() -> None:
     assert "900" not in one.alt
     assert "Not drawn" not in one.caption
     two = only(of(rows, [measured(r) for r in rows[:2]]), "accuracy-train-speed")
-    assert "as `bench measure` found it" in two.caption
+    assert "as bench measure found it" in two.caption
     assert "Not drawn: 1 trial whose cost was not measured in that way." in two.caption
 
 
@@ -418,7 +418,7 @@ def test_a_report_shows_some_and_says_what_is_left() -> None:
     ]
     assert history[-1].caption.endswith(
         "4 more such plots, of other backbones or pictures, are not in this report: "
-        "`bench plot history` draws all 10."
+        "bench plot history draws all 10."
     )
     assert not any("not in this report" in p.caption for p in found if p is not history[-1])
     assert len(list(plots.panels(of(rows), ["history"]))) == 10

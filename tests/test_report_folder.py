@@ -153,3 +153,12 @@ def test_an_output_that_cannot_be_looked_at_is_one_error(tmp_path: Path) -> None
         write(tmp_path / "file" / "x", NEW)
     with pytest.raises(BenchError, match="cannot be written"):
         write(tmp_path / ("x" * 300), NEW)
+
+
+def test_a_results_folder_is_no_place_for_a_report(tmp_path: Path) -> None:
+    for name in ("suite.toml", "stack/trials.jsonl"):
+        folder = tmp_path / name[:5]
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).touch()
+        with pytest.raises(BenchError, match="holds results; expected another folder"):
+            report_folder.check(folder)

@@ -20,6 +20,7 @@ from bench.analysis.speeds import Speeds
 from bench.analysis.stats import Estimate
 from bench.analysis.summary import Group, Spread
 from bench.costs import CostResult, Workload
+from bench.errors import StoreError
 from bench.records import PhaseResult, TrialResult
 from bench.running import store
 
@@ -222,8 +223,11 @@ def read(folders: Sequence[Path]) -> Evidence:
     """Read results folders.
 
     Raises:
-        StoreError: one is none, or was written by a newer Bench.
+        StoreError: one is none, or was written by a newer Bench; or one lies in another.
     """
+    for one, other in itertools.permutations(folders, 2):
+        if one.resolve().is_relative_to(other.resolve()):
+            raise StoreError(f"{one}: given twice: it is {other}, or lies in it")
     return of([_source(n, f) for n, f in zip(_names(folders), folders, strict=True)])
 
 

@@ -54,6 +54,8 @@ def plot(
     found = _panels(name, results)
     for file in _write(found, output, theme):
         err.print(f"bench: {file}", markup=False, soft_wrap=True)
+    for caption in dict.fromkeys(panel.caption for panel in found):
+        err.print(f"bench: {caption}", markup=False, soft_wrap=True)
 
 
 def _panels(name: str, results: Sequence[Path]) -> "list[Panel]":

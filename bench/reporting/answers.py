@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from bench.analysis import naming
+from bench.analysis import mistakes, naming
 from bench.analysis.answer import Answer, Doubt, DoubtKind, Gain, of
 from bench.analysis.evidence import Evidence, Figure, Line, Quantity
 from bench.analysis.naming import Namer
 from bench.analysis.stats import Effect, Estimate
-from bench.analysis.trades import HIGHER_IS_CHEAPER, TWOFOLD, Cheaper, Choice, Trade
+from bench.analysis.trades import HIGHER_IS_CHEAPER, TWOFOLD, Cheaper, Choice, Trade, effect_of
 from bench.records import Freeze
 from bench.reporting.forms import count
 
@@ -60,7 +60,7 @@ def _elsewhere(answer: Answer, answers: Sequence[Answer]) -> list[str]:
     which = ", ".join(others) if len(others) <= NAMED else f"{_number(len(others))} times"
     return [
         f"The same pictures were used elsewhere, too ({which}); nothing is said here across "
-        "folders and stacks, which `bench compare` does."
+        "folders and stacks, which bench compare does."
     ]
 
 
@@ -74,6 +74,7 @@ def sentences(answer: Answer) -> list[str]:
     for kind in ("pretraining", "phase 2"):
         if gains := [gain for gain in answer.gains if gain.kind == kind]:
             found.append(_gained(gains, name))
+    found += _mistaken(answer)
     found += [_doubted(doubt, name) for doubt in answer.doubts]
     return [*found, *answer.caveats]
 
@@ -259,6 +260,24 @@ def _gained(gains: Sequence[Gain], name: Namer) -> str:
         more = f" {_number(len(others)).capitalize()} {which}: {span} points."
     return f"{what} is worth {points(first.effect)}{sure}: {reached}.{more}"
 
+
+def _mistaken(answer: Answer) -> list[str]:
+    """What each mistake made on purpose cost, and which guards noticed it; the worst first."""
+    told = [
+        (effect.estimate, pair, points(effect))
+        for pair in mistakes.of(answer.lines)
+        if (effect := effect_of(pair.right, pair.trapped))
+    ]
+    said = [
+        f"{pair.trapped.group.spec.trap} {cost_of} ({', '.join(pair.guards) or 'no guard'})"
+        for _, pair, cost_of in sorted(told, key=lambda one: one[0])[:MISTAKES_NAMED]
+    ]
+    more = f", and {len(told) - len(said)} more" if len(told) > len(said) else ""
+    listed = "; ".join(said)
+    return [f"Mistakes on purpose and the guards that noticed: {listed}{more}."] if said else []
+
+
+MISTAKES_NAMED = 8
 
 DOUBTS: Mapping[DoubtKind, str] = {
     "guards": "Take care: guards failed in {which}, so its number may not mean what it says.",

@@ -208,9 +208,16 @@ def _without_paths(found: Evidence) -> Evidence:
 # ------------------------------------------------------------------------------------------ tables
 
 
+SMOKE = " (Its smoke version: tiny, to see that everything runs. Its numbers mean nothing.)"
+
+
 def _about(suites: Mapping[str, Suite | None]) -> list[str]:
     """What the suites say of themselves; which is which, where there are several folders."""
-    told = [(name, suite.description) for name, suite in suites.items() if suite]
+    told = [
+        (name, suite.description + (SMOKE if name.endswith("-smoke") else ""))
+        for name, suite in suites.items()
+        if suite
+    ]
     return [f"{name}: {text}" if len(suites) > 1 else text for name, text in told]
 
 

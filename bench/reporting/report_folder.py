@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from bench.errors import BenchError
 from bench.records import Record
+from bench.running import store
 
 MANIFEST = ".bench-report.json"
 PAGE, DOCUMENT, TABLES, PLOTS = "index.html", "report.md", "tables", "plots"
@@ -48,6 +49,9 @@ def check(output: Path, names: Iterable[str] = (PAGE, DOCUMENT)) -> None:
 def _check(output: Path, names: Iterable[str]) -> None:
     if output.exists() and not output.is_dir():
         raise BenchError(f"{output}: is a file; expected a folder for the report")
+    results = [f for name in (*store.KINDS, store.SUITE) for f in output.glob(f"*/{name}")]
+    if results or (output / store.SUITE).exists():
+        raise BenchError(f"{output}: holds results; expected another folder for the report")
     ours = _earlier(output)
     for folder in (TABLES, PLOTS):
         if (output / folder).is_symlink() or (output / folder).is_file():

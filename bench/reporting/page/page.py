@@ -6,6 +6,7 @@ is made of is in the file, its style and script named by their hashes.
 
 import base64
 import hashlib
+import re
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from bench.reporting.page.trials import Trials
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 MANY_COSTS = 40
 """More lines of costs than this are folded."""
@@ -109,6 +111,14 @@ def _notes(content: Content, table: Table) -> list[str]:
     return [*kept(problems), *said, *kept(cost_tables.notes(evidence.costs))]
 
 
+def sized(svg: bytes) -> "Markup":
+    """Attributes with a picture's size: without them links lead astray while pictures appear."""
+    from markupsafe import Markup
+
+    box = re.search(rb'viewBox="0 0 (\d+)[\d.]* (\d+)[\d.]*"', svg)
+    return Markup(' width="{}" height="{}"').format(*map(int, box.groups())) if box else Markup()
+
+
 def picture(svg: bytes) -> str:
     """An SVG document as a data URI."""
     return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
@@ -128,6 +138,7 @@ def _environment() -> "Environment":
     )
     found.filters["percent"] = lambda share: f"{100 * share:.1f}%"
     found.filters["data_uri"] = picture
+    found.filters["sized"] = sized
     return found
 
 

@@ -1,7 +1,7 @@
 """The main table of the page: its columns, what they sort by, and the marks beside numbers."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -68,11 +68,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its heading, what kind of cells it has, and its cell for a line."""
+    """One column: its heading, what kind of cells it has, and its cell for a line.
+
+    ``setting``: one that only tells lines apart; paper has no room for it.
+    """
 
     title: str
     kind: Kind
     cell: Callable[[Line], Cell]
+    setting: bool = False
 
     @property
     def key(self) -> str:
@@ -151,7 +155,7 @@ class Table:
     @cached_property
     def columns(self) -> tuple[Column, ...]:
         """Those that tell lines apart, and those of which something is known."""
-        asked = (*self._identity(), *self._measured())
+        asked = (*self._identity(), *self._measured(), *self._settings())
         always = {"test %", "status", *(c.title for c in tables.IDENTITY)}
         return tuple(c for c in asked if c.title in always or self._told(c))
 
@@ -200,7 +204,13 @@ class Table:
         yield _plain(first)
         if self._evidence.several_sources:
             yield Column("results", "text", lambda n: Cell(n.source, n.source))
-        yield from (_plain(c) for c in found if c is not first)
+        yield from (_plain(c) for c in found if c is not first and c.title in NAMING)
+
+    def _settings(self) -> Iterator[Column]:
+        """What else tells lines apart, behind what was measured."""
+        for column in tables.identity([line.group for line in self._evidence.lines]):
+            if column.title not in NAMING:
+                yield replace(_plain(column), setting=True)
 
     def _measured(self) -> Iterator[Column]:
         bars = self._bars()
@@ -255,6 +265,8 @@ def _plain(column: tables.Column) -> Column:
 
 
 _NUMBERS = ("pixels", "batch")
+NAMING = ("backbone", "dataset", "freeze", "stack", "trap", "train pictures", "trial")
+"""Columns that name a line, before what was measured."""
 
 
 def _mean(spread: Spread | None) -> float | None:

@@ -90,7 +90,7 @@ def _some(name: str, found: Sequence[Panel], most: int) -> Iterator[Panel]:
         return
     more = (
         f"{left:,} more such plots, of other backbones or pictures, are not in this report: "
-        f"`bench plot {name}` draws all {len(found):,}."
+        f"bench plot {name} draws all {len(found):,}."
     )
     yield from kept[:-1]
     yield replace(kept[-1], caption=f"{kept[-1].caption} {more}")

@@ -48,12 +48,12 @@ AXES = (
     Axis(
         *("accuracy-train-speed", "train_speed", "training throughput", "images/s", 1, "higher"),
         "Throughput is of the last phase's steps",
-        "trials that ended well, and their throughput (`bench measure SUITE`)",
+        "trials that ended well, and their throughput (bench measure SUITE)",
     ),
     Axis(
         *("accuracy-inference-speed", "inference_speed", "inference throughput", "images/s"),
-        *(1, "higher", "Throughput is of forward passes, as `bench measure` found it"),
-        "trials that ended well, and `bench measure SUITE` into the same folder",
+        *(1, "higher", "Throughput is of forward passes, as bench measure found it"),
+        "trials that ended well, and bench measure SUITE into the same folder",
     ),
     Axis(
         *("accuracy-parameters", "parameters", "parameters", "millions", 1e-6, "lower"),
@@ -62,8 +62,8 @@ AXES = (
     ),
     Axis(
         *("accuracy-memory", "memory", "memory in training", "MiB", 2**-20, "lower"),
-        "Memory is the most that steps of the last phase held, as `bench measure` found it",
-        "trials that ended well, and `bench measure SUITE` into the same folder",
+        "Memory is the most that steps of the last phase held, as bench measure found it",
+        "trials that ended well, and bench measure SUITE into the same folder",
     ),
 )
 

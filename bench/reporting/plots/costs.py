@@ -224,7 +224,7 @@ def _told(chart: Chart, key: tuple[str, str, str], value: float) -> str:
 def _caption(chart: Chart, failed: Sequence[CostResult]) -> str:
     doubtful = sum(bar.doubtful for bar in chart.bars.values())
     return joined(
-        f"{chart.metric.words.capitalize()} in {chart.metric.unit}, as `bench measure` found it on "
+        f"{chart.metric.words.capitalize()} in {chart.metric.unit}, as bench measure found it on "
         "the stock model with random weights, which change no speed.",
         chart.metric.interval,
         f"{doubtful:,} in doubt, with a ? beside the number: other work on the machine, or bursts "
@@ -325,6 +325,6 @@ COSTS = Plot(
     "costs",
     "What backbones cost",
     "throughput of inference and both phases, latency and memory of each backbone",
-    "measurements: `bench measure SUITE`",
+    "measurements: bench measure SUITE",
     _panels,
 )

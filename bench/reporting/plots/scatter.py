@@ -112,7 +112,7 @@ def _measured(axis: Axis, dots: Sequence[Dot]) -> str:
     text = axis.measured
     if axis.quantity in TWOFOLD:
         apart = dots[0].cost.apart
-        text += ", as `bench measure` found it" if apart else ", as the trials saw them"
+        text += ", as bench measure found it" if apart else ", as the trials saw them"
     if any(dot.cost.low is not None for dot in dots):
         text += "; horizontal bars: what 95% of the measurements lay between"
     doubtful = sum(dot.cost.doubtful for dot in dots)

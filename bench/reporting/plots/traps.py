@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.analysis import fields, naming
+from bench.analysis import fields, mistakes, naming
 from bench.analysis.evidence import Evidence, Line
+from bench.analysis.mistakes import Mistake
 from bench.analysis.trades import effect_of
 from bench.reporting.plots import chosen, rows, style
 from bench.reporting.plots.chosen import joined
@@ -19,25 +20,15 @@ if TYPE_CHECKING:
 
 def _panels(evidence: Evidence) -> Iterator[Panel]:
     for field in fields.of(evidence.lines):
-        trapped = [x for x in field.lines if x.group.spec.trap and not x.random]
-        right = {_alike(x): x for x in field.lines if not x.group.spec.trap and x.test_accuracy}
-        pairs = [(right[_alike(x)], x) for x in trapped if x.test_accuracy and _alike(x) in right]
+        pairs = list(mistakes.of(field.lines))
         if pairs:
-            yield _panel(field.name, pairs, len(trapped) - len(pairs))
+            yield _panel(field.name, pairs, len(mistakes.trapped(field.lines)) - len(pairs))
 
 
-def _alike(line: Line) -> tuple[str, object]:
-    """What a trap's line and the right one have in common: the trial, and what it loaded."""
-    spec = line.group.spec.model_copy(update={"seed": 0, "trap": None})
-    row = line.group.finished[0] if line.group.finished else line.group.rows[0]
-    loaded = row.weights.sha256 if row.weights and spec.backbone.weights != "random" else ""
-    return spec.key, (loaded, row.protocol)
-
-
-def _panel(field: str, pairs: Sequence[tuple[Line, Line]], alone: int) -> Panel:
+def _panel(field: str, pairs: Sequence[Mistake], alone: int) -> Panel:
     title = f"{field}: what classic mistakes cost"
-    lines = [trapped for _, trapped in pairs]
-    found = sorted((_row(*pair, lines) for pair in pairs), key=lambda row: row.value)
+    lines = [pair.trapped for pair in pairs]
+    found = sorted((_row(pair, lines) for pair in pairs), key=lambda row: row.value)
     shown = found[: rows.MOST]
     return Panel(
         stem("traps", field),
@@ -59,7 +50,8 @@ def _panel(field: str, pairs: Sequence[tuple[Line, Line]], alone: int) -> Panel:
     )
 
 
-def _row(right: Line, trapped: Line, among: Sequence[Line]) -> Row:
+def _row(pair: Mistake, among: Sequence[Line]) -> Row:
+    right, trapped = pair
     spec = trapped.group.spec
     several = {x.backbone for x in among}, {x.group.spec.freeze.label for x in among}
     parts = [str(spec.trap)]
@@ -69,8 +61,7 @@ def _row(right: Line, trapped: Line, among: Sequence[Line]) -> Row:
     told = naming.differing(same).get(trapped.number, {})
     parts += naming.said({name: value for name, value in told.items() if name != "trap"})
     label = ", ".join(parts)
-    guards = sorted({name for r in trapped.group.rows for name in r.failed_guards})
-    note = ", ".join(guards) or "no guard failed"
+    note = ", ".join(pair.guards) or "no guard failed"
     effect = effect_of(right, trapped)
     if effect:
         value, low, high = (
