@@ -192,7 +192,7 @@ def test_a_claim_without_a_margin_has_that_of_its_quantity(
         ({"train_below": 500}, {"train_below": 500, "trap": "none"}, {"trap"}),
         ({"phase": 1}, {"phase": 2, "backbone": "VGG16"}, {"phase", "backbone"}),
     ],
-    ids=str,
+    ids=["freeze", "head", "sizes", "trap", "phase and backbone"],
 )
 def test_what_the_sides_of_a_claim_name_otherwise(
     of: dict[str, Any], over: dict[str, Any], varied: set[str]
