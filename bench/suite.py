@@ -36,6 +36,9 @@ from bench.zoo import backbones as backbone_table
 from bench.zoo import heads as head_table
 from bench.zoo import traps as trap_table
 
+SMOKE = "-smoke"
+"""Ends the name of a suite's tiny version, and so of the folder of its results."""
+
 
 class Suite(Record):
     """A suite, ready to run.
@@ -95,7 +98,7 @@ def load(path: Path, *, smoke: bool = False, changes: Sequence[str] = ()) -> Sui
         parsed = small
     trials, left_out = _trials(file, parsed)
     return Suite(
-        name=path.stem + ("-smoke" if smoke else ""),
+        name=path.stem + (SMOKE if smoke else ""),
         description=parsed.description,
         folder=path.absolute().parent,
         trials=trials,

@@ -264,9 +264,6 @@ def _source(name: str, folder: Path) -> Source:
 
 def _names(folders: Iterable[Path]) -> list[str]:
     """The shortest ends of their paths that tell them apart."""
-    parts = [folder.resolve().parts[1:] for folder in folders]
-    for length in range(1, max(map(len, parts), default=0) + 1):
-        names = ["/".join(p[-length:]) for p in parts]
-        if len(set(names)) == len(names):
-            return names
-    return [f"{'/'.join(p[-1:])} {number}" for number, p in enumerate(parts, start=1)]
+    parts = [folder.resolve().parts[1:] for folder in folders]  # no two alike
+    ends = (["/".join(p[-length:]) for p in parts] for length in itertools.count(1))
+    return next(names for names in ends if len(set(names)) == len(names))

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from bench.analysis.evidence import Line
+from bench.analysis.stats import Effect
+from bench.analysis.trades import effect_of
 
 
 class Mistake(NamedTuple):
@@ -11,6 +13,11 @@ class Mistake(NamedTuple):
 
     right: Line
     trapped: Line
+
+    @property
+    def effect(self) -> Effect | None:
+        """What it cost: a difference in accuracy; None where answers are not known."""
+        return effect_of(self.right, self.trapped)
 
     @property
     def guards(self) -> tuple[str, ...]:

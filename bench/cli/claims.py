@@ -68,4 +68,4 @@ def _suite(folder: Path, suite: str | None) -> "tuple[Suite, str]":
     loaded = suites.load(path)
     if not loaded.claims:
         raise BenchError(f"{path}: expected [[claims]], but the suite has none; give --suite FILE")
-    return loaded, loaded.name if suite else folder.absolute().name.removesuffix("-smoke")
+    return loaded, loaded.name if suite else folder.absolute().name.removesuffix(suites.SMOKE)

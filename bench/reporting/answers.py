@@ -7,7 +7,7 @@ from bench.analysis.answer import Answer, Doubt, DoubtKind, Gain, of
 from bench.analysis.evidence import Evidence, Figure, Line, Quantity
 from bench.analysis.naming import Namer
 from bench.analysis.stats import Effect, Estimate
-from bench.analysis.trades import HIGHER_IS_CHEAPER, TWOFOLD, Cheaper, Choice, Trade, effect_of
+from bench.analysis.trades import HIGHER_IS_CHEAPER, TWOFOLD, Cheaper, Choice, Trade
 from bench.records import Freeze
 from bench.reporting.forms import count
 
@@ -266,7 +266,7 @@ def _mistaken(answer: Answer) -> list[str]:
     told = [
         (effect.estimate, pair, points(effect))
         for pair in mistakes.of(answer.lines)
-        if (effect := effect_of(pair.right, pair.trapped))
+        if (effect := pair.effect)
     ]
     said = [
         f"{pair.trapped.group.spec.trap} {cost_of} ({', '.join(pair.guards) or 'no guard'})"

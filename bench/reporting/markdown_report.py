@@ -113,7 +113,7 @@ def trials(source: Source, found: Ranked) -> str:
 
     Args:
         source: the folder.
-        found: its trials, ranked among those of all folders.
+        found: its trials, ranked.
     """
     body = table(tables.render(source.rows, FORM, source.costs, known=found))
     said = list(notes(source.rows, found))

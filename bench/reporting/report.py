@@ -36,7 +36,7 @@ from bench.reporting.markdown_report import Image, Parts, escaped
 from bench.reporting.page import content, page
 from bench.reporting.report_folder import DOCUMENT, PAGE, PLOTS, TABLES
 from bench.settings import Settings
-from bench.suite import Suite
+from bench.suite import SMOKE, Suite
 
 Pictures = Literal["none", "shareable", "all"]
 """Which pictures may stand in the page: of no dataset, of those whose licence lets anybody pass
@@ -208,13 +208,13 @@ def _without_paths(found: Evidence) -> Evidence:
 # ------------------------------------------------------------------------------------------ tables
 
 
-SMOKE = " (Its smoke version: tiny, to see that everything runs. Its numbers mean nothing.)"
+TINY = " (Its smoke version: tiny, to see that everything runs. Its numbers mean nothing.)"
 
 
 def _about(suites: Mapping[str, Suite | None]) -> list[str]:
     """What the suites say of themselves; which is which, where there are several folders."""
     told = [
-        (name, suite.description + (SMOKE if name.endswith("-smoke") else ""))
+        (name, suite.description + (TINY if name.endswith(SMOKE) else ""))
         for name, suite in suites.items()
         if suite
     ]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from bench.analysis import fields, mistakes, naming
 from bench.analysis.evidence import Evidence, Line
 from bench.analysis.mistakes import Mistake
-from bench.analysis.trades import effect_of
 from bench.reporting.plots import chosen, rows, style
 from bench.reporting.plots.chosen import joined
 from bench.reporting.plots.panel import Panel, Plot, stem
@@ -62,8 +61,7 @@ def _row(pair: Mistake, among: Sequence[Line]) -> Row:
     parts += naming.said({name: value for name, value in told.items() if name != "trap"})
     label = ", ".join(parts)
     note = ", ".join(pair.guards) or "no guard failed"
-    effect = effect_of(right, trapped)
-    if effect:
+    if effect := pair.effect:
         value, low, high = (
             100 * v for v in (effect.estimate, effect.interval.low, effect.interval.high)
         )
