@@ -4,7 +4,7 @@ from pathlib import Path
 
 from conftest import Bench, make_result, refused
 
-from bench.reporting import plots
+from bench.reporting.plots import gallery
 from bench.running import store
 
 STACKS = "results/reference/stacks"
@@ -14,7 +14,7 @@ JAX = f"{STACKS}/regression/jax"
 def test_list_names_every_plot(bench: Bench) -> None:
     answer = bench("plot", "--list")
     assert answer.code == 0
-    assert [line.split()[0] for line in answer.out.splitlines()] == [*plots.PLOTS, "all"]
+    assert [line.split()[0] for line in answer.out.splitlines()] == [*gallery.PLOTS, "all"]
 
 
 def test_one_plot_into_a_file(bench: Bench, tmp_path: Path) -> None:

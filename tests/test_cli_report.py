@@ -13,7 +13,7 @@ from bench.running import store
 
 @pytest.fixture(autouse=True)
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report.plots, "for_report", lambda _: iter(()))
+    monkeypatch.setattr(report.gallery, "for_report", lambda _: iter(()))
 
 
 def test_it_prints_the_answer_and_where_the_page_is(bench: Bench, tmp_path: Path) -> None:

@@ -29,8 +29,7 @@ from bench.records import (
     TrialResult,
     WeightsUsed,
 )
-from bench.reporting import plots
-from bench.reporting.plots import chosen, clouds, history, style
+from bench.reporting.plots import chosen, clouds, gallery, history, style
 from bench.reporting.plots.panel import Panel, stem
 from bench.running.cases import of_trial
 
@@ -82,7 +81,7 @@ def of(rows: Sequence[TrialResult], costs: Sequence[CostResult] = ()) -> Evidenc
 
 
 def only(found: Evidence, name: str) -> Panel:
-    (panel,) = plots.panels(found, [name])
+    (panel,) = gallery.panels(found, [name])
     return panel
 
 
@@ -115,7 +114,7 @@ def phase(values: Sequence[float], first: int = 0, parameters: int = 10_000) -> 
 
 @pytest.mark.parametrize("folder", [REAL, STACKS])
 def test_every_panel_of_real_results_draws_and_speaks(folder: Path) -> None:
-    found = list(plots.panels(evidence.read([folder])))
+    found = list(gallery.panels(evidence.read([folder])))
     assert len({p.name for p in found}) == len(found) > 5
     for panel in found:
         assert re.fullmatch(r"[a-z0-9-]+", panel.name)
@@ -123,26 +122,26 @@ def test_every_panel_of_real_results_draws_and_speaks(folder: Path) -> None:
         assert "results/" not in panel.alt + panel.caption
         assert len(panel.caption) > 60
     some = found[:: max(1, len(found) // 4)]
-    assert all(len(plots.svg(panel, "dark")) < 500_000 for panel in some)
+    assert all(len(gallery.svg(panel, "dark")) < 500_000 for panel in some)
 
 
 @pytest.mark.parametrize(
     "rows", [[], [row(status="failed", test_accuracy=None, test_correct=None)]]
 )
 def test_what_has_no_data_has_no_panel(rows: list[TrialResult]) -> None:
-    assert list(plots.panels(of(rows))) == []
+    assert list(gallery.panels(of(rows))) == []
 
 
 def test_random_weights_are_in_no_plot_of_accuracy() -> None:
     found = of([row(weights="random"), row(freeze=HEAD)])
-    for panel in plots.panels(found):
+    for panel in gallery.panels(found):
         assert "1 trial with random weights" in panel.caption or "gain" in panel.name
         assert "top_blocks" not in panel.alt
-    assert list(plots.panels(of([row(weights="random")]))) == []
+    assert list(gallery.panels(of([row(weights="random")]))) == []
 
 
 def test_one_trial_is_enough_for_its_plots() -> None:
-    names = [panel.name for panel in plots.panels(of([row()]))]
+    names = [panel.name for panel in gallery.panels(of([row()]))]
     assert names == [
         *("accuracy-train-speed-digits", "accuracy-parameters-digits"),
         *("history-digits-mobilenetv2", "freezes-digits", "gain-digits"),
@@ -151,20 +150,20 @@ def test_one_trial_is_enough_for_its_plots() -> None:
 
 def test_an_unknown_plot_is_an_error_with_a_suggestion() -> None:
     with pytest.raises(UnknownNameError, match="did you mean freezes"):
-        plots.panels(of([row()]), ["freeze"])
+        gallery.panels(of([row()]), ["freeze"])
 
 
 def test_hostile_names_are_drawn_as_they_are(tmp_path: Path) -> None:
     rows = [row(name, dataset=name, right=90 + 9 * i) for i, name in enumerate(HOSTILE)]
     costs = [make_cost(CostSpec(backbone=Backbone(name=n), workload="inference")) for n in HOSTILE]
-    found = list(plots.panels(of([*rows, row("m", dataset=HOSTILE[1])], costs)))
+    found = list(gallery.panels(of([*rows, row("m", dataset=HOSTILE[1])], costs)))
     assert len({panel.name for panel in found}) == len(found)
     for panel in found[::3]:
         assert re.fullmatch(r"[a-z0-9-]+", panel.name)
-        text = plots.svg(panel, "light")
+        text = gallery.svg(panel, "light")
         minidom.parseString(text)
         assert b"<script" not in text
-    file, _ = plots.save(found[0], tmp_path / "plots")
+    file, _ = gallery.save(found[0], tmp_path / "plots")
     assert [f.name for f in (tmp_path / "plots").iterdir() if f == file] == [file.name]
     assert list(tmp_path.iterdir()) == [tmp_path / "plots"]
     assert "$\\frac{a}{$" in words(next(p for p in found if "frac" in p.name and "free" in p.name))
@@ -172,7 +171,7 @@ def test_hostile_names_are_drawn_as_they_are(tmp_path: Path) -> None:
 
 def test_two_names_that_look_alike_as_files_have_two_files() -> None:
     found = [row(dataset=name) for name in ("a/b", "a b", "A-B")]
-    names = [panel.name for panel in plots.panels(of(found), ["freezes"])]
+    names = [panel.name for panel in gallery.panels(of(found), ["freezes"])]
     assert names == ["freezes-a-b", "freezes-a-b-2", "freezes-a-b-3"]
 
 
@@ -192,7 +191,7 @@ def test_two_thousand_trials_stay_small_and_are_counted() -> None:
         faster = phase([0.9]).model_copy(update={"images_per_second": 20 + float(rng.random())})
         rows.append(made.model_copy(update={"spec": spec, "key": spec.key, "phase2": faster}))
     panel = only(of(rows), "accuracy-train-speed")
-    text = plots.svg(panel, "light")
+    text = gallery.svg(panel, "light")
     assert len(text) < 500_000
     assert panel.caption.startswith("2,000 trials, those behind the front faint")
     assert "3 others" in words(panel)  # of 15 backbones 12 are named
@@ -200,7 +199,7 @@ def test_two_thousand_trials_stay_small_and_are_counted() -> None:
 
 def test_a_file_of_weights_is_called_by_its_name() -> None:
     rows = [row(), row(weights="/home/alice/secret/own.weights.h5")]
-    found = list(plots.panels(of(rows)))
+    found = list(gallery.panels(of(rows)))
     assert not any("alice" in p.alt + p.caption + p.title + p.name for p in found)
     assert any("own.weights.h5" in p.alt for p in found)
     assert not any("alice" in word for word in words(next(p for p in found if "gain" in p.name)))
@@ -211,21 +210,22 @@ def test_a_file_of_weights_is_called_by_its_name() -> None:
 
 def test_equal_panels_are_equal_bytes_without_a_date() -> None:
     first, second = (only(of([row(), row(freeze=HEAD)]), "accuracy-train-speed") for _ in "ab")
-    text = plots.svg(first, "light")
-    assert text == plots.svg(second, "light")
+    text = gallery.svg(first, "light")
+    assert text == gallery.svg(second, "light")
     assert text.startswith(b"<svg")
     assert b"date" not in text.lower()
-    assert text != plots.svg(first, "dark")
+    assert text != gallery.svg(first, "dark")
 
 
 def test_panels_can_stand_in_one_page() -> None:
     panel = only(of([row()]), "freezes")
     ids = [
-        set(re.findall(rb'\bid="([^"]+)"', plots.svg(panel, theme))) for theme in ("light", "dark")
+        set(re.findall(rb'\bid="([^"]+)"', gallery.svg(panel, theme)))
+        for theme in ("light", "dark")
     ]
     assert ids[0]
     assert not ids[0] & ids[1]
-    text = plots.svg(panel, "light")
+    text = gallery.svg(panel, "light")
     used = set(re.findall(rb'xlink:href="#([^"]+)"|url\(#([^)]+)\)', text))
     assert {a or b for a, b in used} <= ids[0]
 
@@ -234,7 +234,7 @@ def test_saved_are_a_png_of_150_dpi_and_an_svg(tmp_path: Path) -> None:
     from PIL import Image
 
     panel = only(of([row()]), "freezes")
-    png, svg = plots.save(panel, tmp_path / "new")
+    png, svg = gallery.save(panel, tmp_path / "new")
     assert (png.name, svg.name) == ("freezes-digits.png", "freezes-digits.svg")
     with Image.open(png) as picture:
         assert picture.width == round(150 * style.WIDTH)
@@ -245,38 +245,38 @@ def test_drawn_are_a_light_png_and_svg_and_a_dark_svg_each_theme_once() -> None:
     panel = only(of([row()]), "freezes")
     themes: list[str] = []
 
-    def draw(theme: plots.Theme) -> Any:
+    def draw(theme: gallery.Theme) -> Any:
         themes.append(theme)
         return panel.draw(theme)
 
-    found = plots.drawn(replace(panel, draw=draw))
+    found = gallery.drawn(replace(panel, draw=draw))
     assert themes == ["light", "dark"]
     assert found.png.startswith(b"\x89PNG")
     assert found.light_svg.startswith(b"<svg")
     assert b"#ffffff" in found.light_svg
-    assert found.dark_svg == plots.svg(panel, "dark")
+    assert found.dark_svg == gallery.svg(panel, "dark")
 
 
 @pytest.mark.parametrize(("name", "said"), [("a.gif", "written as .png"), ("file/a.png", "cannot")])
 def test_a_file_that_cannot_be_written_is_one_error(tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BenchError, match=said):
-        plots.write(only(of([row()]), "freezes"), tmp_path / name, "light")
+        gallery.write(only(of([row()]), "freezes"), tmp_path / name, "light")
 
 
 def test_the_users_own_settings_change_nothing_and_are_kept() -> None:
     import matplotlib
 
     panel = only(of([row()]), "freezes")
-    before = plots.svg(panel, "light")
+    before = gallery.svg(panel, "light")
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red"}):
-        assert plots.svg(panel, "light") == before
+        assert gallery.svg(panel, "light") == before
         assert matplotlib.rcParams["font.size"] == 30
 
 
 def test_importing_and_listing_needs_no_matplotlib() -> None:
     code = (
-        "import sys, bench.reporting.plots as p; list(p.PLOTS);"
+        "import sys, bench.reporting.plots.gallery as p; list(p.PLOTS);"
         "print([m for m in ('matplotlib', 'seaborn', 'keras') if m in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -315,7 +315,7 @@ def test_a_point_near_the_front_is_marked_and_counted() -> None:
 
 
 def test_a_cost_that_all_share_is_no_plot() -> None:
-    assert not list(plots.panels(of([row(), row(freeze=ALL)]), ["accuracy-parameters"]))
+    assert not list(gallery.panels(of([row(), row(freeze=ALL)]), ["accuracy-parameters"]))
 
 
 def test_points_of_equal_cost_do_not_hide_each_other() -> None:
@@ -349,7 +349,7 @@ def test_each_stack_has_plots_and_a_front_of_its_own() -> None:
     other = STACK.model_copy(update={"backend": "jax", "backend_version": "0.10"})
     rows = [row(right=120), row(stack=other), row(freeze=HEAD, stack=other, right=100)]
     names = ("accuracy-train-speed", "freezes", "history", "gain")
-    found = list(plots.panels(of(rows), names))
+    found = list(gallery.panels(of(rows), names))
     for name in names:
         (one, two) = (p for p in found if p.name.startswith(name))
         assert one.name.startswith(f"{name}-digits-tensorflow-2-21-0")
@@ -360,7 +360,7 @@ def test_each_stack_has_plots_and_a_front_of_its_own() -> None:
 
 def test_folders_are_told_apart() -> None:
     sources = [Source(name, Path(name), (row(),)) for name in ("before", "after")]
-    found = plots.panels(evidence.of(sources), ["freezes"])
+    found = gallery.panels(evidence.of(sources), ["freezes"])
     assert [p.title for p in found] == [
         "digits, before: freeze strategies",
         "digits, after: freeze strategies",
@@ -377,14 +377,14 @@ def sized(result: TrialResult, train: int) -> TrialResult:
 
 def test_other_train_pictures_share_no_front() -> None:
     rows = [sized(row(right=170), 5000), sized(row(freeze=HEAD, right=100), 100)]
-    found = list(plots.panels(of([*rows, row(dataset="other"), row("B", dataset="other")])))
+    found = list(gallery.panels(of([*rows, row(dataset="other"), row("B", dataset="other")])))
     names = {p.name for p in found}
     for name in ("accuracy-train-speed", "freezes"):
         assert {f"{name}-digits-5000-train", f"{name}-digits-100-train"} <= names
     small = next(p for p in found if p.name == "freezes-digits-100-train")
     assert "95.0" not in small.alt
     assert small.caption.startswith("1 trial;")
-    (heat,) = plots.panels(
+    (heat,) = gallery.panels(
         of([*rows, row("B", dataset="other"), row(dataset="other")]), ["heat-map"]
     )
     assert {"digits, 5,000 train", "digits, 100 train"} <= {
@@ -411,7 +411,7 @@ def test_throughput_is_of_one_kind_in_a_plot() -> None:
 
 def test_a_report_shows_some_and_says_what_is_left() -> None:
     rows = [row(f"net{i}", right=100 + i, dataset=d) for i in range(5) for d in ("x", "y")]
-    found = list(plots.for_report(of(rows)))
+    found = list(gallery.for_report(of(rows)))
     history = [p for p in found if p.name.startswith("history")]
     assert [p.name for p in history] == [
         f"history-{d}-net{i}" for d in ("x", "y") for i in (2, 3, 4)
@@ -421,16 +421,16 @@ def test_a_report_shows_some_and_says_what_is_left() -> None:
         "bench plot history draws all 10."
     )
     assert not any("not in this report" in p.caption for p in found if p is not history[-1])
-    assert len(list(plots.panels(of(rows), ["history"]))) == 10
+    assert len(list(gallery.panels(of(rows), ["history"]))) == 10
 
 
 def test_a_report_does_not_grow_with_datasets_for_ever() -> None:
-    rows = [row(f"net{i}", dataset=f"d{j}") for i in range(2) for j in range(plots.MOST + 2)]
-    found = list(plots.for_report(of(rows)))
+    rows = [row(f"net{i}", dataset=f"d{j}") for i in range(2) for j in range(gallery.MOST + 2)]
+    found = list(gallery.for_report(of(rows)))
     history = [p.name for p in found if p.name.startswith("history")]
-    assert history == [f"history-d{j}-net0" for j in range(plots.MOST)]
+    assert history == [f"history-d{j}-net0" for j in range(gallery.MOST)]
     freezes = [p for p in found if p.name.startswith("freezes")]
-    assert len(freezes) == plots.MOST
+    assert len(freezes) == gallery.MOST
     assert "2 more such plots" in freezes[-1].caption
 
 
@@ -525,11 +525,11 @@ def test_the_heat_map_shows_what_val_chose() -> None:
     # 95.0 was not chosen; B was not measured on y.
     assert said == [["67.0", "top_blocks=2"], ["55.9", "top_blocks=2"], ["50.3", "top_blocks=2"]]
     assert "x B with 67.0%; y A with 50.3%" in panel.alt
-    assert not list(plots.panels(of(rows[:3]), ["heat-map"]))  # one dataset is no map
+    assert not list(gallery.panels(of(rows[:3]), ["heat-map"]))  # one dataset is no map
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_numbers_can_be_read_on_every_shade(theme: plots.Theme) -> None:
+def test_numbers_can_be_read_on_every_shade(theme: gallery.Theme) -> None:
     from matplotlib.colors import to_rgb
 
     def luminance(colour: Sequence[float]) -> float:
@@ -572,7 +572,7 @@ def test_traps_are_held_against_the_right_protocol() -> None:
     assert "preprocessing" in words(panel)
     assert "preprocessing_skipped -33.5 points" in panel.alt
     assert "Left out: 1 trial" in panel.caption
-    others = list(plots.panels(seen, ["freezes", "gain", "history"]))
+    others = list(gallery.panels(seen, ["freezes", "gain", "history"]))
     assert all(
         "2 trials with a mistake made on purpose" in p.caption for p in others if p.name[0] != "h"
     )
@@ -584,7 +584,7 @@ def test_traps_are_only_held_against_what_saw_and_loaded_the_same() -> None:
     elsewhere = row(right=160, dataset="digits").model_copy(
         update={"dataset": make_dataset("a" * 64)}
     )
-    assert not list(plots.panels(of([elsewhere, wrong]), ["traps"]))
+    assert not list(gallery.panels(of([elsewhere, wrong]), ["traps"]))
 
     def loaded(result: TrialResult, sha: str) -> TrialResult:
         return result.model_copy(update={"weights": WeightsUsed(source="x", sha256=sha * 64)})
@@ -593,7 +593,7 @@ def test_traps_are_only_held_against_what_saw_and_loaded_the_same() -> None:
     for rows in (seeds, seeds[::-1]):
         panel = only(of([*rows, loaded(wrong, "a")]), "traps")
         assert f"unpinned {-6000 / 179:+.1f} points" in panel.alt
-    assert not list(plots.panels(of([*seeds, loaded(wrong, "c")]), ["traps"]))
+    assert not list(gallery.panels(of([*seeds, loaded(wrong, "c")]), ["traps"]))
 
 
 # --------------------------------------------------------------------------------------- costs
@@ -610,7 +610,7 @@ def test_costs_are_bars_with_what_was_measured() -> None:
         make_cost(spec, device=make_rate(m, 0.98 * m, 1.04 * m), elsewhere=0.5 if m == 20 else 0.0)
         for spec, m in zip(specs, medians, strict=True)
     ]
-    found = {p.name: p for p in plots.panels(of([], costs), ["costs"])}
+    found = {p.name: p for p in gallery.panels(of([], costs), ["costs"])}
     assert list(found) == [
         f"costs-{metric}-224-px-batch-32" for metric in ("throughput", "latency", "memory")
     ]
@@ -630,7 +630,7 @@ def test_workloads_of_other_backbones_have_a_panel_of_their_own() -> None:
         make_cost(CostSpec(backbone=Backbone(name="A"), workload="phase 1")),
         make_cost(CostSpec(backbone=Backbone(name="B"), workload="inference")),
     ]
-    names = [p.name for p in plots.panels(of([], costs), ["costs"]) if "throughput" in p.name]
+    names = [p.name for p in gallery.panels(of([], costs), ["costs"]) if "throughput" in p.name]
     assert names == [
         "costs-throughput-224-px-batch-32-inference", "costs-throughput-224-px-batch-32-phase-1",
     ]  # fmt: skip

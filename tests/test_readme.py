@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from bench import suite
-from bench.reporting import plots, report_folder
+from bench.reporting import report_folder
+from bench.reporting.plots import gallery
 from benchmarks import shown
 
 ROOT = Path(__file__).parents[1]
@@ -60,8 +61,8 @@ def test_the_words_and_numbers_of_a_report_are_those_of_its_results(
 ) -> None:
     made: dict[str, bytes] = {}
     monkeypatch.chdir(ROOT)
-    nothing = plots.Drawn(b"", b"<svg/>", b"<svg/>")  # drawing takes a minute
-    monkeypatch.setattr(plots, "drawn", lambda _: nothing)
+    nothing = gallery.Drawn(b"", b"<svg/>", b"<svg/>")  # drawing takes a minute
+    monkeypatch.setattr(gallery, "drawn", lambda _: nothing)
     monkeypatch.setattr(report_folder, "write", lambda _, files: made.update(files))
     kept = Path("reports/reference") / name
     shown.reported(name, kept)

@@ -14,7 +14,8 @@ from conftest import make_cost, make_dataset, make_result, make_spec
 from bench import suite as suites
 from bench.errors import BenchError, StoreError
 from bench.records import Freeze, TrialResult
-from bench.reporting import plots, report, report_folder
+from bench.reporting import report, report_folder
+from bench.reporting.plots import gallery
 from bench.reporting.report import Report, build
 from bench.running import store
 from bench.settings import Settings
@@ -29,16 +30,16 @@ def panels(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the plots that a report finds, each a blank: real ones take seconds."""
     names = ["blank"]
 
-    def blank(theme: plots.Theme) -> object:
+    def blank(theme: gallery.Theme) -> object:
         from matplotlib.figure import Figure
 
         return Figure(figsize=(1, 1))
 
-    def found(_: object) -> Iterator[plots.Panel]:
+    def found(_: object) -> Iterator[gallery.Panel]:
         for name in names:
-            yield plots.Panel(name, f"A {name}", "nothing to see", "left out: all", blank)
+            yield gallery.Panel(name, f"A {name}", "nothing to see", "left out: all", blank)
 
-    monkeypatch.setattr(report.plots, "for_report", found)
+    monkeypatch.setattr(report.gallery, "for_report", found)
     return names
 
 

@@ -12,7 +12,7 @@ from bench.cli.console import err
 from bench.errors import BenchError, UnknownNameError
 
 if TYPE_CHECKING:
-    from bench.reporting.plots import Panel
+    from bench.reporting.plots.panel import Panel
 
 ALL = "all"
 
@@ -42,11 +42,11 @@ def plot(
     list_: Annotated[bool, typer.Option("--list", help="Say which plots there are.")] = False,
 ) -> None:
     """Draw one plot, or all of them, out of results folders."""
-    from bench.reporting import plots
+    from bench.reporting.plots import gallery
 
     if list_:
-        width = max(map(len, plots.PLOTS))
-        lines = [f"{p.name:<{width}}  {p.description}" for p in plots.PLOTS.values()]
+        width = max(map(len, gallery.PLOTS))
+        lines = [f"{p.name:<{width}}  {p.description}" for p in gallery.PLOTS.values()]
         sys.stdout.write("\n".join([*lines, f"{ALL:<{width}}  each of them"]) + "\n")
         return
     if name is None or not results or output is None:
@@ -61,24 +61,24 @@ def plot(
 def _panels(name: str, results: Sequence[Path]) -> "list[Panel]":
     """The panels asked for, at least one."""
     from bench.analysis import evidence
-    from bench.reporting import plots
+    from bench.reporting.plots import gallery
 
-    if name != ALL and name not in plots.PLOTS:
-        raise UnknownNameError("plot", name, [*plots.PLOTS, ALL])
+    if name != ALL and name not in gallery.PLOTS:
+        raise UnknownNameError("plot", name, [*gallery.PLOTS, ALL])
     found = evidence.read(results)
     for problem in found.problems:
         err.print(f"bench: {problem}", markup=False, soft_wrap=True)
-    panels = list(plots.panels(found, None if name == ALL else [name]))
+    panels = list(gallery.panels(found, None if name == ALL else [name]))
     if not panels:
         folders = ", ".join(map(str, results))
-        needs = "trials or measurements" if name == ALL else plots.PLOTS[name].needs
+        needs = "trials or measurements" if name == ALL else gallery.PLOTS[name].needs
         raise BenchError(f"{folders}: nothing to draw for plot {name!r}: it needs {needs}")
     return panels
 
 
 def _write(panels: "Sequence[Panel]", output: Path, theme: PlotTheme) -> list[Path]:
     """Into one file if it is one panel's; of several, each beside it under its own name."""
-    from bench.reporting import plots
+    from bench.reporting.plots import gallery
 
     if output.is_dir() or not output.suffix:
         files = [
@@ -89,5 +89,5 @@ def _write(panels: "Sequence[Panel]", output: Path, theme: PlotTheme) -> list[Pa
     else:
         files = [(p, output.with_name(f"{output.stem}-{p.name}{output.suffix}")) for p in panels]
     for panel, file in files:
-        plots.write(panel, file, theme.value)
+        gallery.write(panel, file, theme.value)
     return [file for _, file in files]

@@ -27,13 +27,13 @@ from bench.reporting import (
     claim_tables,
     cost_tables,
     markdown_report,
-    plots,
     report_folder,
     tables,
 )
 from bench.reporting.forms import foreign, printed
 from bench.reporting.markdown_report import Image, Parts, escaped
 from bench.reporting.page import content, page
+from bench.reporting.plots import gallery
 from bench.reporting.report_folder import DOCUMENT, PAGE, PLOTS, TABLES
 from bench.settings import Settings
 from bench.suite import SMOKE, Suite
@@ -120,12 +120,12 @@ def build(
 def _files(parts: Parts, claims: claim_tables.Claims, small: Mapping[str, bytes]) -> Files:
     """All of it; the page last, which links to the others."""
     files = dict(_tables(parts, claims))
-    panels = list(plots.for_report(parts.evidence))
+    panels = list(gallery.for_report(parts.evidence))
     images = [Image(p.name, p.title, p.alt, p.caption) for p in panels]
     text = replace(parts, images=images, files=sorted(files))
     shown = []
     for panel in panels:
-        drawn = plots.drawn(panel)
+        drawn = gallery.drawn(panel)
         files[f"{PLOTS}/{panel.name}.png"] = drawn.png
         files[f"{PLOTS}/{panel.name}.svg"] = drawn.light_svg
         shown.append(_both_themes(panel, drawn))
@@ -146,7 +146,7 @@ def _files(parts: Parts, claims: claim_tables.Claims, small: Mapping[str, bytes]
     return files
 
 
-def _both_themes(panel: plots.Panel, drawn: plots.Drawn) -> content.Plot:
+def _both_themes(panel: gallery.Panel, drawn: gallery.Drawn) -> content.Plot:
     light, dark = drawn.light_svg, drawn.dark_svg
     return content.Plot(panel.name, panel.title, panel.alt, panel.caption, light, dark)
 
