@@ -2,7 +2,8 @@
 
 Frameworks keep memory that they once had, and steps run slower after others have: what is tried to
 find a batch size or the fastest way must not touch the process that measures. A process that is
-killed for memory is an answer, too.
+killed for memory is an answer, too. What is tried is in `bench.measuring.tried`; this imports no
+framework, and so the process has only what the work itself needs.
 """
 
 import multiprocessing
@@ -11,30 +12,11 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-from bench.costs import CostSpec
-from bench.measuring import fastest, subject
-from bench.measuring.steps import Bursts
-from bench.records import Execution
-from bench.settings import Settings
-from bench.training import execution
-from bench.training.modes import Mode
-from bench.training.trial import Workplace
 
 
 class TriedError(Exception):
     """What was tried failed; the text says how."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """What a process needs to know to build a model: see `bench.training.trial.Workplace`."""
-
-    settings: Settings
-    folder: Path
 
 
 def run(work: Callable[..., Any], *arguments: Any) -> Any:
@@ -67,22 +49,3 @@ def _ends_with(parent: Any) -> None:
     """End this process when the one that wants its answer is gone."""
     parent.join()
     os._exit(1)
-
-
-def attempt(spec: CostSpec, place: Place, size: int) -> None:
-    """One step out of the box on a batch of so many pictures."""
-    what = subject.load(spec, _workplace(spec, place))
-    batch = what.batch(size)
-    what.compile("auto")
-    Bursts(what.step(batch), lambda: batch)(1)
-
-
-def choose(spec: CostSpec, place: Place, size: int) -> Mode:
-    """The fastest way to run a step on such a batch."""
-    what = subject.load(spec, _workplace(spec, place))
-    return fastest.best(what, what.batch(size))
-
-
-def _workplace(spec: CostSpec, place: Place) -> Workplace:
-    stack = execution.configure(Execution(precision=spec.precision, deterministic=False))
-    return Workplace(place.settings, place.folder, stack, execution.environment())

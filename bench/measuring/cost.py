@@ -23,6 +23,7 @@ from bench.measuring import (
     sizing,
     subject,
     timing,
+    tried,
 )
 from bench.measuring.sizing import Found
 from bench.measuring.steps import Batch, Bursts, Step, to_device
@@ -108,9 +109,9 @@ def _batch_size(spec: CostSpec, place: Workplace) -> Found:
     if spec.batch_size is not None:
         return Found(spec.batch_size)
     device = "cpu" if place.stack.device == "cpu" else "accelerator"
-    here = apart.Place(place.settings, place.folder)
+    here = tried.Place(place.settings, place.folder)
     return sizing.largest(
-        lambda size: _apart(apart.attempt, spec, here, size), sizing.LARGEST[device]
+        lambda size: _apart(tried.attempt, spec, here, size), sizing.LARGEST[device]
     )
 
 
@@ -121,8 +122,8 @@ def _mode(what: Subject, size: int, place: Workplace) -> Mode:
     if way := only_way():
         return way
     try:
-        here = apart.Place(place.settings, place.folder)
-        mode: Mode = _apart(apart.choose, what.spec, here, size)
+        here = tried.Place(place.settings, place.folder)
+        mode: Mode = _apart(tried.choose, what.spec, here, size)
     except apart.TriedError as error:
         return Mode("graph", f"finding out whether xla is faster failed ({error})")
     return mode
