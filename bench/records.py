@@ -315,6 +315,7 @@ class PhaseResult(Record):
         trainable_parameters: numbers (not tensors) that trained, the head's included.
         learning_rate: in force at the phase's first step.
         val_accuracy, val_loss: of the weights that the phase ended with, over every val picture.
+        val_correct: `bench.marks.packed` of the same, in the val split's order.
         images_per_second: throughput of the phase's own training steps, median over epochs, the
             first step of each and a smaller last one apart; None where too few steps are left, or
             where the stock model is not what trained.
@@ -332,6 +333,7 @@ class PhaseResult(Record):
     seconds: float
     input_wait: float | None = None
     execution: str = ""
+    val_correct: str | None = None
 
 
 class Guard(Record):

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import marks
 from bench.records import (
     BatchNorm,
     Epoch,
@@ -340,6 +341,7 @@ def run_phase(
         learning_rate=fitting.first_rate,
         val_accuracy=scores.accuracy,
         val_loss=scores.loss,
+        val_correct=marks.packed(scores.correct),
         images_per_second=fitting.images_per_second,
         seconds=time.perf_counter() - began,
         input_wait=fitting.input_wait,
