@@ -128,6 +128,7 @@ def _list(root: Path) -> _Listing:
     classes: dict[SplitName, frozenset[str]] = {}
     for top, official in _tops(root, walk):
         folders = walk.folders(top)
+        walk.count_loose(top)
         classes[official or "train"] = frozenset(_text(f.name) for f in folders)
         for folder in folders:
             name = _text(folder.name)
@@ -168,6 +169,7 @@ class _Walk:
         self._root = root
         self._passed_over: dict[str, str] = {}
         self._other_files: Counter[str] = Counter()
+        self._loose: dict[str, int] = {}
 
     def folders(self, top: Path) -> list[Path]:
         """Folders directly in ``top``, sorted."""
@@ -187,11 +189,19 @@ class _Walk:
                 else:
                     yield path
 
+    def count_loose(self, top: Path) -> None:
+        """Pictures directly in ``top``, beside the classes: nothing says what is on them."""
+        files = (f for f in top.iterdir() if f.is_file() and not f.name.startswith("."))
+        if loose := sum(f.suffix.lower() in EXTENSIONS for f in files):
+            self._loose[_text(top.name)] = loose
+
     def passed_over(self, name: str, why: str) -> None:
         self._passed_over[_text(name)] = why
 
     def problems(self) -> tuple[str, ...]:
         lines = [f"{name}: {why}: not read" for name, why in self._passed_over.items()]
+        for name, count in self._loose.items():
+            lines.append(f"pictures in {name} that are in no class folder, not read: {count}")
         if self._other_files:
             kinds = ", ".join(f"{kind} ({n})" for kind, n in sorted(self._other_files.items()))
             lines.append(f"files that are not pictures by their names, not read: {kinds}")

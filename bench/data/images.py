@@ -33,6 +33,8 @@ _AHEAD = 4 * _WORKERS  # encoded pictures in memory at a time
 class Images:
     """A dataset at one size. Pictures that could not be read are not among them.
 
+    Nor are classes of which no picture could be read: nobody can learn them, or be asked for them.
+
     Attributes:
         dataset: its name in the suite.
         pixels: uint8, shape (n, size, size, 3), RGB, memory-mapped, read-only.
@@ -44,6 +46,7 @@ class Images:
         problems: what was left out, and why.
         caveats: what a reader must know about numbers on this dataset.
         notes: how the pictures were come by, where that is worth saying.
+        empty: names of the source's classes of which no picture could be read.
     """
 
     dataset: str
@@ -56,6 +59,7 @@ class Images:
     problems: tuple[str, ...] = ()
     caveats: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
 
 
 def open_images(
@@ -120,17 +124,22 @@ def _from_elsewhere(
 
 def of_entry(resolved: ResolvedDataset, entry: Entry, notes: tuple[str, ...] = ()) -> Images:
     """The pictures of a cache entry."""
+    names = np.array(entry.manifest.class_names, object)
+    there, labels = np.unique(entry.labels, return_inverse=True)
+    empty = tuple(np.delete(names, there))
+    gone = tuple(f"class {name!r}, which has no readable picture" for name in empty)
     return Images(
         dataset=resolved.name,
         pixels=entry.pixels,
-        labels=entry.labels,
+        labels=labels.astype(np.int64),
         hashes=entry.hashes,
         ids=entry.ids,
         official=entry.official,
-        class_names=entry.manifest.class_names,
-        problems=entry.manifest.problems,
+        class_names=tuple(names[there]),
+        problems=(*gone, *entry.manifest.problems),
         caveats=resolved.caveats,
         notes=notes,
+        empty=empty,
     )
 
 

@@ -59,7 +59,7 @@ def split(images: Images, data: Data) -> Split:
     """
     pictures = _Pictures.of(images)
     name = data.dataset.name
-    _check_classes(name, pictures)
+    _check_classes(name, pictures, images.empty)
     places, notes = _assign(name, pictures, data)
     chosen = {s: np.flatnonzero(places == i) for i, s in enumerate(_SPLITS)}
     _check_sizes(name, chosen, len(pictures.labels))
@@ -268,12 +268,13 @@ def _fingerprint(pictures: _Pictures, chosen: dict[SplitName, Indices]) -> str:
 # ---------------------------------------------------------------------------------------- checks
 
 
-def _check_classes(name: str, pictures: _Pictures) -> None:
+def _check_classes(name: str, pictures: _Pictures, empty: tuple[str, ...]) -> None:
     names = pictures.class_names
     if len(names) < 2:
+        without = f", beside {', '.join(map(repr, empty[:_NAMED]))} without a readable picture"
         raise DatasetError(
-            f"dataset {name!r} has {len(names)} class(es) ({', '.join(names)}): "
-            "expected at least two"
+            f"dataset {name!r} has {len(names)} class(es) ({', '.join(names)}"
+            f"{without if empty else ''}): expected at least two, each with readable pictures"
         )
     _name_empty(name, pictures, np.ones(len(pictures.labels), bool), "no pictures")
 
