@@ -88,8 +88,10 @@ class _Brief(LocalEngine):
         spec: Spec,
         report: Callable[[Progress], None],
         turn: Callable[[], int] | None = None,
+        save: Path | None = None,
     ) -> Finished:
-        return super().execute(spec, report, turn).model_copy(update={"predictions": None})
+        finished = super().execute(spec, report, turn, save)
+        return finished.model_copy(update={"predictions": None})
 
 
 def _train(suite: Suite, folder: Path, worker: tuple[str, ...]) -> None:

@@ -12,6 +12,7 @@ import pytest
 from bench import cli
 from bench.costs import CostResult, CostSpec, Latency, Memory, Rate, Size
 from bench.numerics import NumericsResult, NumericsSpec, Pass
+from bench.probes import ProbeResult, ProbeSpec, Suspect
 from bench.records import (
     Backbone,
     Data,
@@ -177,6 +178,36 @@ def make_numerics(spec: NumericsSpec | None = None, **changes: object) -> Numeri
         "passes": tuple(ways),
     }
     return NumericsResult.model_validate(fields | changes)
+
+
+def make_probe(spec: ProbeSpec | None = None, **changes: object) -> ProbeResult:
+    """A probe of the digits that ended ``ok``, with any field replaced."""
+    spec = spec or ProbeSpec(
+        backbone=Backbone(name="MobileNetV2"),
+        data=Data(dataset=Dataset(name="digits"), image_size=96, train_examples=500),
+        head=Head(name="linear"),
+        phase1=Phase(epochs=2, learning_rate=1e-3),
+    )
+    suspect = Suspect(
+        picture="0" * 16, name="a/1.jpg", split="train", label=3, neighbours_say=5, share=0.98
+    )
+    fields: dict[str, object] = {
+        "key": spec.key,
+        "spec": spec,
+        "stack": STACK,
+        "status": "ok",
+        "started_at": "2026-01-01T00:00:00+00:00",
+        "seconds": 9.0,
+        "dataset": make_dataset(),
+        "total_parameters": 2_270_794,
+        "width": 1280,
+        "linear": (0.8, 0.82, 0.84),
+        "knn": 0.75,
+        "logme": 0.43,
+        "features_seconds": 0.005,
+        "suspects": (suspect,),
+    }
+    return ProbeResult.model_validate(fields | changes)
 
 
 @pytest.fixture

@@ -12,15 +12,17 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import make_spec
+from conftest import make_cost, make_probe, make_spec
 
 from bench.errors import WorkerError
+from bench.probes import ProbeSpec
 from bench.progress import Progress
 from bench.records import Backbone, Execution, TrialResult, TrialSpec
 from bench.running import isolation
 from bench.running.isolation import Ended, LocalEngine
 from bench.running.messages import Setup
 from bench.settings import Settings
+from bench.tasks import Spec
 
 SCRIPT = Path(__file__).parent / "faults" / "misbehaving.py"
 A_FEW_SECONDS = 10.0
@@ -142,6 +144,40 @@ def test_a_worker_is_replaced_with_its_backbone(bench: Bench) -> None:
         assert is_gone(bench.noted("worker")[0])
         assert result_of(engine, 2).reason not in (first, second)
     assert len(bench.noted("worker")) == 3
+
+
+def worker_of(engine: LocalEngine, spec: Spec) -> str:
+    """Which worker ran it."""
+    row = engine.execute(spec, ignore).result
+    assert (row.spec, row.status) == (spec, "ok")
+    return row.reason
+
+
+def probe_of(backbone: str) -> ProbeSpec:
+    return make_probe().spec.model_copy(update={"backbone": Backbone(name=backbone)})
+
+
+def test_probes_of_all_backbones_share_a_worker_and_a_trial_of_the_last_one_goes_on(
+    bench: Bench,
+) -> None:
+    with bench.engine() as engine:
+        first = worker_of(engine, probe_of("ResNet50"))
+        assert worker_of(engine, probe_of("VGG16")) == first
+        assert worker_of(engine, probe_of("MobileNetV2")) == first
+        assert worker_of(engine, make_spec()) == first
+        assert worker_of(engine, probe_of("MobileNetV2")) == first
+        second = worker_of(engine, make_spec().model_copy(update={"backbone": Backbone(name="x")}))
+        assert second != first
+        assert worker_of(engine, probe_of("MobileNetV2")) not in (first, second)
+    assert len(bench.noted("worker")) == 3
+
+
+def test_a_measurement_never_follows_a_probe_in_its_worker() -> None:
+    probe, cost = probe_of("MobileNetV2"), make_cost().spec
+    assert probe.backbone.name == cost.backbone.name
+    assert not isolation._go_together(probe, cost)
+    assert not isolation._go_together(cost, probe)
+    assert isolation._go_together(probe, make_spec())
 
 
 @pytest.mark.parametrize("status", ["failed", "out_of_memory"])

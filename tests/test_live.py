@@ -4,7 +4,7 @@ import io
 import re
 
 import pytest
-from conftest import STACK, make_phase, make_result, make_spec
+from conftest import STACK, make_phase, make_probe, make_result, make_spec
 from rich.console import Console
 
 from bench.progress import Progress
@@ -223,6 +223,8 @@ def test_descriptions(progress: Progress, text: str) -> None:
 
 
 def test_outcomes() -> None:
+    assert outcome(make_probe()) == "linear probe: val 82.0% · 9 s"
+    assert outcome(make_probe(status="failed", reason="no pictures")) == "failed: no pictures"
     assert outcome(make_result()) == "test 94.0% · guards pass · 5 s"
     assert outcome(make_result(status="skipped", reason="no blocks")) == "skipped: no blocks"
     guards = tuple(Guard(name=n, passed=False, evidence="") for n in ("a", "b"))

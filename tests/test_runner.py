@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import STACK, make_result, make_spec
+from conftest import STACK, make_probe, make_result, make_spec
 
 from bench.costs import CostSpec
 from bench.errors import StoreError
@@ -277,6 +277,12 @@ def test_groups_of_measurements_are_backbones() -> None:
         for backbone in (one, other)
     ]
     assert runner.groups(costs) == [[costs[0], costs[2]], [costs[1], costs[3]]]
+
+
+def test_a_probe_goes_with_trials_on_its_ground() -> None:
+    probe = make_probe().spec
+    alike, other = probe.trials[1], MIXED[0]
+    assert runner.groups([probe, other, alike]) == [[probe, alike], [other]]
 
 
 def test_two_engines_work_at_the_same_time(tmp_path: Path) -> None:

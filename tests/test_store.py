@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import STACK, make_cost, make_dataset, make_phase, make_result, make_spec
+from conftest import (
+    STACK,
+    make_cost,
+    make_dataset,
+    make_phase,
+    make_probe,
+    make_result,
+    make_spec,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -71,6 +79,25 @@ def test_a_row_comes_back_as_it_was(tmp_path: Path, changes: dict[str, Any]) -> 
     content = trials_file(tmp_path).read_bytes()
     assert content.count(b"\n") == 1
     assert content.endswith(b"\n")
+
+
+def test_probes_lie_beside_trials(tmp_path: Path) -> None:
+    trial, probe = make_result(), make_probe()
+    again = make_probe(knn=0.5)
+    with store.writing(tmp_path) as held:
+        held.append(trial, None)
+        for row in (probe, again):
+            assert held.append(row, None) == row
+        assert held.settled(STACK) == {trial.key: trial, probe.key: again}
+    assert (tmp_path / STACK.id / store.PROBES).read_bytes().count(b"\n") == 2
+    assert store.read(tmp_path) == store.Contents((trial,), probes=(again,))
+
+
+def test_probes_name_no_folder_of_this_machine(tmp_path: Path) -> None:
+    dataset = make_dataset(notes=("left out: /secret/a.jpg",))
+    with store.writing(tmp_path, {"/secret": "<FOLDER>"}) as held:
+        row = held.append(make_probe(status="failed", reason="/secret", dataset=dataset), None)
+    assert "/secret" not in row.model_dump_json()
 
 
 def test_a_loss_that_is_not_a_number_is_strict_json(tmp_path: Path) -> None:

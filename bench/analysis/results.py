@@ -93,7 +93,7 @@ class Results:
             seeds.tried[row.spec.seed] = _tried(row)
         elif isinstance(row, CostResult):
             self.costs.setdefault(row.key, []).append(row)
-        else:
+        elif isinstance(row, NumericsResult):  # a probe is a guess: no comparison asks for it
             self.numerics[row.key] = row
 
 

@@ -52,7 +52,7 @@ def tables_of(
         found.append(pytest_benchmark.document(costs))
         rows, costs = [], [c for c in costs if c.device]
     else:
-        if rows or not (costs or contents.numerics):
+        if rows or not (costs or contents.numerics or contents.probes):
             found.append(tables.document(rows, form.value, contents.costs, target))
         if costs:
             found.append(cost_tables.document(costs, form.value))
@@ -61,6 +61,9 @@ def tables_of(
     if contents.numerics and form is Form.CONSOLE:
         count = len(contents.numerics)
         err.print(f"bench: {count} fingerprint{'s' if count > 1 else ''}: see bench compare")
+    if contents.probes and form is Form.CONSOLE:
+        count = len(contents.probes)
+        err.print(f"bench: {count} probe{'s' if count > 1 else ''}: see bench choose")
     others = len(contents.rows) + len(contents.costs) - len(rows) - len(costs)
     if others:
         err.print(f"bench: {others} other rows not shown; bench show {folder} has all")

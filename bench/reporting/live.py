@@ -10,6 +10,7 @@ from rich.text import Text
 
 from bench.costs import CostResult
 from bench.numerics import NumericsResult
+from bench.probes import ProbeResult
 from bench.progress import Progress
 from bench.records import Stack
 from bench.reporting.forms import duration
@@ -35,6 +36,8 @@ class LiveReport:
         console: where to print; a terminal gets a line that refreshes.
         suite: name of the suite.
         task: what it consists of, in the singular.
+        open_end: nobody knows beforehand of how many; epochs are not told of, for there are other
+            things to read.
         clock: seconds, for tests.
     """
 
@@ -44,8 +47,9 @@ class LiveReport:
         suite: str,
         task: str = "trial",
         clock: Callable[[], float] = time.monotonic,
+        open_end: bool = False,
     ) -> None:
-        self._task = task
+        self._task, self._open_end = task, open_end
         self._console, self._suite, self._clock = console, suite, clock
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._trials = self._settled = self._begun = self._done = 0
@@ -66,13 +70,15 @@ class LiveReport:
         """Print the stack and the number of trials."""
         self._trials, self._settled, self._began = trials, settled, self._clock()
         kept = f", {settled} measured before" if settled else ""
-        count = f"1 {self._task}" if trials == 1 else f"{trials} {self._task}s"
+        among = f"{'up to ' if self._open_end else ''}{trials}"
+        count = f"1 {self._task}" if trials == 1 else f"{among} {self._task}s"
         self._print(f"{self._suite}: {count}{kept} · {stack.id}")
 
     def trial_begins(self, spec: Spec) -> None:
         """Give the trial its number."""
         self._begun += 1
-        lead = f"[{self._settled + self._begun}/{self._trials}] {spec.label}"
+        of = "" if self._open_end else f"/{self._trials}"
+        lead = f"[{self._settled + self._begun}{of}] {spec.label}"
         self._running[spec.key] = _Shown(lead, f"{self._suite} {lead}", self._clock())
         self._refresh()
 
@@ -80,7 +86,7 @@ class LiveReport:
         """Show an epoch when it has ended; in between, the steps."""
         shown = self._running[spec.key]
         text = f"{shown.lead} · {describe(progress)}"
-        if progress.epoch_done and not self._live:
+        if progress.epoch_done and not self._live and not self._open_end:
             self._print(text)
         elif self._live:
             shown.status = text + self._remaining()
@@ -98,7 +104,7 @@ class LiveReport:
 
     def _remaining(self) -> str:
         left = self._trials - self._settled - self._done
-        if not self._done or not left:
+        if self._open_end or not self._done or not left:
             return ""
         per_trial = (self._clock() - self._began) / self._done
         return f" · about {duration(per_trial * left)} left"
@@ -128,7 +134,7 @@ def describe(progress: Progress) -> str:
 
 
 def outcome(result: Row) -> str:
-    """One line: test accuracy and guards, or images/s; and time; or why there is none."""
+    """One line: accuracy (of a trial on test, with guards), or images/s; time; or why none."""
     if result.status != "ok":
         return f"{result.status}: {result.reason}"
     if isinstance(result, CostResult):
@@ -137,6 +143,9 @@ def outcome(result: Row) -> str:
     if isinstance(result, NumericsResult):
         ways = ", ".join(way.mode for way in result.passes)
         return f"{len(result.probes)} probes ({ways}) · {duration(result.seconds)}"
+    if isinstance(result, ProbeResult):
+        accuracy = sum(result.linear) / max(len(result.linear), 1)
+        return f"linear probe: val {100 * accuracy:.1f}% · {duration(result.seconds)}"
     failed = result.failed_guards
     guards = "GUARDS FAILED: " + ", ".join(failed) if failed else "guards pass"
     accuracy = 100 * (result.test_accuracy or 0.0)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import IO
 
 import psutil
@@ -20,8 +21,9 @@ from pydantic import ValidationError
 
 from bench.costs import CostResult
 from bench.errors import WorkerError
+from bench.probes import ProbeSpec
 from bench.progress import Progress
-from bench.records import Environment, Stack, Status
+from bench.records import Environment, Stack, Status, TrialSpec
 from bench.running import backends, devices
 from bench.running.messages import REPLY, Finished, Go, Ready, Reply, Running, Setup, Task, Waiting
 from bench.tasks import ROWS, Row, Spec
@@ -142,6 +144,7 @@ class Worker:
         seconds: float | None,
         report: Callable[[Progress], None],
         turn: Turn | None = None,
+        save: Path | None = None,
     ) -> Finished | Ended:
         """Run one trial. After an `Ended` this worker is gone.
 
@@ -150,9 +153,11 @@ class Worker:
             seconds: its time limit; waiting for a turn does not count.
             report: told of its progress.
             turn: takes a turn among workers that are measured together; None for one alone.
+            save: where to write the model that the trial trained.
         """
         deadline = None if seconds is None else time.monotonic() + seconds
-        self._send(Task(spec=spec, in_turns=turn is not None).model_dump_json())
+        task = Task(spec=spec, in_turns=turn is not None, save=save)
+        self._send(task.model_dump_json())
         while True:
             reply = self._next(deadline)
             if isinstance(reply, Running):
@@ -270,11 +275,12 @@ def _said(instead: Reply | Ended, seconds: float) -> str:
 class LocalEngine:
     """Runs trials one at a time on this machine, in a worker process per backbone.
 
-    A worker ends with its backbone (device memory comes back only when a process ends), after a
-    trial that failed (what it left behind is not to be trusted), when it has grown large, and after
-    each measurement of cost: nothing that ran before may warm, fill or fragment what is measured.
-    The first worker starts at once: where not even that works, nothing would. A later
-    one that does not start fails its trial.
+    A worker ends with its backbone (device memory comes back only when a process ends; but probes
+    take less time than a process takes to start, so all of them share one), after a trial that
+    failed (what it left behind is not to be trusted), when it has grown large, and after each
+    measurement of cost: nothing that ran before may warm, fill or fragment what is measured. The
+    first worker starts at once: where not even that works, nothing would. A later one that does
+    not start fails its trial.
 
     Args:
         setup: how workers run their trials.
@@ -295,7 +301,7 @@ class LocalEngine:
     ) -> None:
         self._setup, self._seconds, self._command = setup, trial_seconds, command
         self._worker: Worker | None = Worker(setup, command)
-        self._group: tuple[type[Spec], str] | None = None
+        self._last: Spec | None = None
         if wait:
             self.wait()
 
@@ -310,17 +316,20 @@ class LocalEngine:
         self.stack, self.environment = self._worker.stack, self._worker.environment
 
     def execute(
-        self, spec: Spec, report: Callable[[Progress], None], turn: Turn | None = None
+        self,
+        spec: Spec,
+        report: Callable[[Progress], None],
+        turn: Turn | None = None,
+        save: Path | None = None,
     ) -> Finished:
         """Run one trial; whatever happens to the worker becomes the trial's status."""
         began, started_at = time.monotonic(), datetime.now(UTC)
-        group = type(spec), spec.backbone.name
-        if self._group not in (None, group):
+        if self._last is not None and not _go_together(self._last, spec):
             self.close()
-        self._group = group
+        self._last = spec
         try:
             worker = self._ready_worker()
-            answer = worker.run(spec, self._seconds, report, turn)
+            answer = worker.run(spec, self._seconds, report, turn, save)
         except WorkerError as error:
             status: Status = "failed"
             reason = str(error)
@@ -376,3 +385,10 @@ class LocalEngine:
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.stop()
+
+
+def _go_together(last: Spec, spec: Spec) -> bool:
+    """Whether a task may run in the process of the one before it."""
+    kinds = {type(last), type(spec)}
+    related = len(kinds) == 1 or kinds == {ProbeSpec, TrialSpec}
+    return kinds == {ProbeSpec} or (related and last.backbone.name == spec.backbone.name)

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter
 
+from bench.model_card import ModelCard
 from bench.progress import Progress
 from bench.records import Environment, Execution, Record, Stack, TrialSpec
 from bench.settings import Settings
@@ -74,10 +75,14 @@ class Setup(Record):
 
 
 class Task(Record):
-    """Run this trial, or measure this cost; ``in_turns`` with other workers, or alone."""
+    """Run this trial, or measure this cost; ``in_turns`` with other workers, or alone.
+
+    ``save``: where to write the model that the trial trained (`bench.model_card.format_of`).
+    """
 
     spec: Spec
     in_turns: bool = False
+    save: Path | None = None
 
 
 class Go(Record):
@@ -107,12 +112,31 @@ class Waiting(Record):
     kind: Literal["waiting"] = "waiting"
 
 
+class Written(Record):
+    """What became of the model that a task was to save.
+
+    Attributes:
+        card: that went with it; None where it was not written.
+        sample: in the scratch folder, test pictures and what the trial made of them
+            (`bench.training.exporting.save`).
+        rounding: largest difference between a probability of a trial that rounded more coarsely
+            (mixed precision, an accelerator) and of the float32 model; None where it did not.
+        reason: why it was not written.
+    """
+
+    card: ModelCard | None = None
+    sample: Path | None = None
+    rounding: float | None = None
+    reason: str = ""
+
+
 class Finished(Record):
     """The task has ended; ``predictions`` is a file in the scratch folder, if there are any."""
 
     kind: Literal["finished"] = "finished"
     result: Row
     predictions: Path | None = None
+    model: Written | None = None
 
 
 Reply = Annotated[Ready | Running | Waiting | Finished, Field(discriminator="kind")]

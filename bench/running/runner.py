@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Protocol
 
+from bench.probes import ProbeSpec
 from bench.progress import Progress
 from bench.records import Stack, TrialSpec
 from bench.running.messages import Finished
@@ -155,10 +156,12 @@ def run_side_by_side(
 
 
 def groups(trials: Sequence[Spec]) -> list[list[Spec]]:
-    """Trials by the ground they stand on, measurements by backbone; in order of their first."""
+    """Trials and probes by the ground they stand on, measurements by backbone; in order of their
+    first."""
     found: dict[Hashable, list[Spec]] = {}
     for spec in trials:
-        alike = ground_of(spec) if isinstance(spec, TrialSpec) else spec.backbone.name
+        trial = spec.trials[0] if isinstance(spec, ProbeSpec) else spec
+        alike = ground_of(trial) if isinstance(trial, TrialSpec) else trial.backbone.name
         found.setdefault(alike, []).append(spec)
     return list(found.values())
 

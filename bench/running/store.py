@@ -5,6 +5,7 @@
     results/<suite>/<stack>/predictions/<key>.npz  what the trial predicted for each test picture
     results/<suite>/<stack>/costs.jsonl            the same for measurements of cost
     results/<suite>/<stack>/numerics.jsonl         and for fingerprints of numerics
+    results/<suite>/<stack>/probes.jsonl           and for probes
 
 A row is flushed to disk before the next trial starts. A line torn by a power cut or a kill is left
 out and reported. Of several rows with one key and stack the last trial counts, and measurements of
@@ -29,16 +30,19 @@ from bench import marks
 from bench.costs import CostResult, pooled
 from bench.errors import StoreError, StoreLockedError
 from bench.numerics import NumericsResult
+from bench.probes import ProbeResult
 from bench.records import Record, Stack, TrialResult
 from bench.tasks import Row
 
 FORMAT = 1
 BEGINNING = b'{"format": %d, ' % FORMAT
 TRIALS, COSTS, NUMERICS = "trials.jsonl", "costs.jsonl", "numerics.jsonl"
+PROBES = "probes.jsonl"
 KINDS: Mapping[str, type[Row]] = {
     TRIALS: TrialResult,
     COSTS: CostResult,
     NUMERICS: NumericsResult,
+    PROBES: ProbeResult,
 }
 SUITE = "suite.toml"
 """The suite file as it was when last run, without what ``--smoke`` and ``--set`` made of it."""
@@ -59,12 +63,14 @@ class Contents:
         rows: the last row of each trial's (stack, key), in the order first measured.
         costs: measurements of each (stack, key), taken together.
         numerics: the last fingerprint of each (stack, key).
+        probes: the last probe of each (stack, key).
         problems: lines that could not be read, each by file and number.
     """
 
     rows: tuple[TrialResult, ...]
     costs: tuple[CostResult, ...] = ()
     numerics: tuple[NumericsResult, ...] = ()
+    probes: tuple[ProbeResult, ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -80,6 +86,7 @@ def read(folder: Path) -> Contents:
         rows=tuple(r for r in rows if isinstance(r, TrialResult)),
         costs=tuple(r for r in rows if isinstance(r, CostResult)),
         numerics=tuple(r for r in rows if isinstance(r, NumericsResult)),
+        probes=tuple(r for r in rows if isinstance(r, ProbeResult)),
         problems=tuple(problems),
     )
 
@@ -209,14 +216,22 @@ class Store:
         Raises:
             StoreError: it cannot be written.
         """
-        place = self.folder / SUITE
+        self.keep(SUITE, content)
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Keep a file beside the results, whole or not at all; a file of that name is replaced.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        place = self.folder / name
         try:
             if place.is_file() and place.read_bytes() == content:
                 return
             with self.scratch() as folder:
-                (folder / SUITE).write_bytes(content)
-                _to_disk(folder / SUITE)
-                (folder / SUITE).replace(place)
+                (folder / name).write_bytes(content)
+                _to_disk(folder / name)
+                (folder / name).replace(place)
         except OSError as error:
             raise StoreError(f"{place}: cannot be written: {error}") from error
 
@@ -274,7 +289,7 @@ class Store:
             return text
 
         changes: dict[str, object] = {"reason": named(row.reason)}
-        if isinstance(row, TrialResult) and row.dataset:
+        if isinstance(row, TrialResult | ProbeResult) and row.dataset:
             notes = tuple(map(named, row.dataset.notes))
             changes["dataset"] = row.dataset.model_copy(update={"notes": notes})
         return row.model_copy(update=changes)

@@ -9,13 +9,14 @@ import queue
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from bench.costs import CostSpec
 from bench.numerics import NumericsSpec
+from bench.probes import ProbeSpec
 from bench.progress import Progress
-from bench.running.messages import Finished, Go, Ready, Running, Setup, Task, Waiting
-from bench.tasks import Spec
+from bench.running.messages import Finished, Go, Ready, Running, Setup, Task, Waiting, Written
 
 if TYPE_CHECKING:
     from bench.training.trial import Workplace
@@ -38,7 +39,7 @@ def main() -> None:
     while True:
         task = Task.model_validate_json(lines.get())
         place.turns = wait_for_turn if task.in_turns else None
-        _say(replies, _run(task.spec, setup, place, replies))
+        _say(replies, _run(task, setup, place, replies))
 
 
 def _lines_from_runner() -> "queue.Queue[str]":
@@ -73,7 +74,9 @@ def _workplace(setup: Setup) -> "Workplace":
     )
 
 
-def _run(spec: Spec, setup: Setup, place: "Workplace", replies: TextIO) -> Finished:
+def _run(task: Task, setup: Setup, place: "Workplace", replies: TextIO) -> Finished:
+    spec = task.spec
+
     def report(progress: Progress) -> None:
         _say(replies, Running(progress=progress))
 
@@ -85,14 +88,37 @@ def _run(spec: Spec, setup: Setup, place: "Workplace", replies: TextIO) -> Finis
         from bench.measuring import numerics
 
         return Finished(result=numerics.measure(spec, place, report))
+    if isinstance(spec, ProbeSpec):
+        from bench.training.probe import run_probe
+
+        return Finished(result=run_probe(spec, place, report))
     from bench.training.trial import run_trial
 
+    place.keep_trained = task.save is not None
     result, predictions = run_trial(spec, place, report)
     if predictions is None:
         return Finished(result=result)
     path = setup.scratch / f"{spec.key}.npz"
     predictions.save(path)
-    return Finished(result=result, predictions=path)
+    if task.save is None:
+        return Finished(result=result, predictions=path)
+    written = _written(place, task.save, setup.scratch / f"{spec.key}.sample.npz")
+    return Finished(result=result, predictions=path, model=written)
+
+
+def _written(place: "Workplace", path: Path, sample: Path) -> Written:
+    """Write the model of the trial that just ended; what is wrong with that is not the trial's."""
+    from bench.training import exporting
+    from bench.training.trial import explained
+
+    trained, place.trained = place.trained, None
+    if trained is None:
+        return Written(reason="the trial left no model")
+    try:
+        exported = exporting.save(trained, path, sample)
+    except Exception as error:
+        return Written(reason=explained(error)[1])
+    return Written(card=exported.card, sample=sample, rounding=exported.rounding)
 
 
 def _say(replies: TextIO, reply: Ready | Running | Waiting | Finished) -> None:

@@ -101,7 +101,7 @@ class Shared:
     def _of_head(self, split: SplitName) -> NDArray[np.float32]:
         (features,) = self.bench.at(pooled_name(self.spec), split, None, self.report)
         head = keras.Model(self.trial.pooled, self.trial.model.output)
-        return _in_pieces(head, features)
+        return in_pieces(head, features)
 
     # ---------------------------------------------------------------------------------- phase 2
 
@@ -166,7 +166,7 @@ class Shared:
         return 0 if plan.name == "phase 1" or not self.spec.phase1 else self.spec.phase1.epochs
 
 
-def _in_pieces(model: Any, features: NDArray[Any], size: int = 1024) -> NDArray[np.float32]:
+def in_pieces(model: Any, features: NDArray[Any], size: int = 1024) -> NDArray[np.float32]:
     """A small model's outputs, computed without compiling it."""
     pieces = [
         keras.ops.convert_to_numpy(model(np.asarray(features[i : i + size]), training=False))

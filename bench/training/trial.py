@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -32,10 +32,11 @@ from bench.records import (
 )
 from bench.settings import Settings
 from bench.tasks import Spec
-from bench.training import execution, modes, protocol, sharing, trapped, workbench
+from bench.training import execution, exporting, modes, protocol, sharing, trapped, workbench
 from bench.training.batches import Pictures
+from bench.training.model import TrialModel
 from bench.training.recording import Report
-from bench.training.scoring import Predictions
+from bench.training.scoring import Predictions, Scores
 from bench.zoo import backbones, freezing, rewriting, weights
 
 
@@ -49,6 +50,7 @@ class Prepared:
         dataset: what the splits hold.
         weights: what the backbone was loaded with.
         rewrite: what was done to its operations.
+        names: where each of the dataset's pictures comes from, by index.
         bench: where trials share work; None where each is computed literally.
     """
 
@@ -57,6 +59,7 @@ class Prepared:
     dataset: DatasetUsed
     weights: WeightsUsed
     rewrite: rewriting.Rewrite
+    names: Sequence[str]
     bench: workbench.Workbench | None = None
 
 
@@ -76,6 +79,9 @@ class Workplace:
         timed_seconds: how long a measurement of cost times each kind of step.
         turns: waits for this process' turn among several that are measured together, and gives how
             many others there are; None for one alone.
+        keep_trained: keep what the next trial trains, for whoever wants to write it.
+        trained: what the last trial trained, where it was to be kept and the trial ended well; it
+            holds until the next trial begins.
         prepared: the ground of the last trial, kept because the next one often shares it.
         opened: the pictures of the last trial, with what they were opened for.
     """
@@ -90,6 +96,8 @@ class Workplace:
     scratch: Path | None = None
     timed_seconds: float = 10.0
     turns: Callable[[], int] | None = None
+    keep_trained: bool = False
+    trained: exporting.Trained | None = None
     prepared: Prepared | None = None
     opened: tuple[tuple[Dataset, int], images.Images] | None = None
 
@@ -136,7 +144,7 @@ def run_trial(
     """
     began = time.perf_counter()
     row = place.row_of(spec, PROTOCOL_VERSION) | {"execution_mode": execution.mode()}
-    predictions = None
+    predictions = place.trained = None
     try:
         predictions = _measure(spec, place, report, row)
         status, reason = _verdict(row)
@@ -151,10 +159,10 @@ def _measure(
 ) -> Predictions | None:
     """Fill the row as far as the trial gets."""
     literal = place.literal or not steps.shares_phase1(spec)
-    prepared = _prepared(spec, place, literal, report, row)
+    prepared = prepared_for(spec, place, literal, report, row)
     given, bench = prepared.given, prepared.bench
     row |= {"weights": prepared.weights, "rewrites": prepared.rewrite.text}
-    _check_head(spec, given.classes)
+    check_head(spec, given.classes)
     spec = _resolved(spec, prepared.dataset.train)
     row["freeze_resolved"] = spec.freeze
     keras.utils.set_random_seed(spec.seed)  # the head's start, however the backbone was built
@@ -175,7 +183,29 @@ def _measure(
         return None
     row |= {"test_accuracy": outcome.test.accuracy, "test_loss": outcome.test.loss}
     row["test_correct"] = marks.packed(outcome.test.correct)
+    if place.keep_trained:
+        place.trained = _trained(spec, prepared, path.trial, outcome.test, row)
     return Predictions(outcome.test, given.test.hashes)
+
+
+def _trained(
+    spec: TrialSpec,
+    prepared: Prepared,
+    model: TrialModel,
+    scores: Scores,
+    row: Mapping[str, Any],
+) -> exporting.Trained:
+    return exporting.Trained(
+        spec=spec,
+        key=row["key"],
+        model=model,
+        contract=prepared.given.contract,
+        dataset=prepared.dataset,
+        weights=prepared.weights,
+        stack=row["stack"],
+        test=prepared.given.test,
+        scores=scores,
+    )
 
 
 def _resolved(spec: TrialSpec, train_examples: int) -> TrialSpec:
@@ -187,7 +217,12 @@ def _resolved(spec: TrialSpec, train_examples: int) -> TrialSpec:
     return spec.model_copy(update=changes)
 
 
-def _check_head(spec: TrialSpec, classes: int) -> None:
+def check_head(spec: TrialSpec, classes: int) -> None:
+    """See whether a trial's head can tell so many classes.
+
+    Raises:
+        ImpossibleTrialError: it cannot.
+    """
     if spec.head.loss == "binary" and classes != 2:
         raise ImpossibleTrialError(
             f"head {spec.head.name!r} has a binary loss, but {spec.data.dataset.name} has "
@@ -195,13 +230,27 @@ def _check_head(spec: TrialSpec, classes: int) -> None:
         )
 
 
-def _prepared(
-    spec: TrialSpec, place: Workplace, literal: bool, report: Report, row: dict[str, Any]
+def prepared_for(
+    spec: TrialSpec,
+    place: Workplace,
+    literal: bool,
+    report: Report,
+    row: dict[str, Any],
+    beside: Sequence[TrialSpec] = (),
 ) -> Prepared:
-    """The trial's ground: as the last trial left it where that shares it, else made anew."""
+    """The trial's ground: as the last trial left it where that shares it, else made anew.
+
+    Args:
+        spec: the trial.
+        place: what it shares with the others of this process.
+        literal: without a workbench.
+        report: told of pictures and weights.
+        row: filled as far as one gets: ``dataset``, ``pictures_seconds``.
+        beside: trials that share work with it though they are none of the suite's.
+    """
     ground = steps.ground_of(spec)
     kept = place.prepared
-    if not literal and kept and kept.bench and kept.ground == ground:
+    if not literal and kept and _serves(kept, ground, beside):
         row["dataset"] = kept.dataset
         return kept
     place.prepared = None  # its models go before others come
@@ -209,8 +258,16 @@ def _prepared(
     keras.config.set_dtype_policy(place.stack.precision)  # which clear_session has just forgotten
     prepared = _prepare(spec, place, report, row)
     if not literal:
-        prepared = place.prepared = replace(prepared, bench=_workbench(spec, prepared, place))
+        bench = _workbench([*place.trials, *beside, spec], prepared, place)
+        prepared = place.prepared = replace(prepared, bench=bench)
     return prepared
+
+
+def _serves(kept: Prepared, ground: steps.Ground, beside: Sequence[TrialSpec]) -> bool:
+    """Whether a ground is this one, and its workbench knows all that share work there."""
+    if kept.bench is None or kept.ground != ground:
+        return False
+    return {t for t in beside if steps.ground_of(t) == ground} <= set(kept.bench.trials)
 
 
 def _prepare(spec: TrialSpec, place: Workplace, report: Report, row: dict[str, Any]) -> Prepared:
@@ -244,7 +301,7 @@ def _prepare(spec: TrialSpec, place: Workplace, report: Report, row: dict[str, A
         scratch=place.work.scratch(),
         stock=not rewrite.layers,
     )
-    return Prepared(steps.ground_of(spec), given, used, loaded.used, rewrite)
+    return Prepared(steps.ground_of(spec), given, used, loaded.used, rewrite, pictures.ids)
 
 
 def _pictures(spec: TrialSpec, place: Workplace, report: Report) -> images.Images:
@@ -275,12 +332,14 @@ def _machine(prepared: Prepared, place: Workplace) -> dict[str, Any]:
     }
 
 
-def _workbench(spec: TrialSpec, prepared: Prepared, place: Workplace) -> workbench.Workbench:
-    """A workbench for a trial, and every trial of the suite on its ground."""
+def _workbench(
+    asked: Sequence[TrialSpec], prepared: Prepared, place: Workplace
+) -> workbench.Workbench:
+    """A workbench for those trials that stand on this ground."""
     ground, given = prepared.ground, prepared.given
     trials = [
         _resolved(t, prepared.dataset.train)
-        for t in dict.fromkeys([*place.trials, spec])
+        for t in dict.fromkeys(asked)
         if steps.ground_of(t) == ground and steps.shares_phase1(t)
     ]
     terms = workbench.Terms(

@@ -18,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from bench.probes import ProbeResult, ProbeSpec
 from bench.progress import Progress
 from bench.records import Environment, Execution, Stack, TrialResult, TrialSpec
 from bench.running import worker
@@ -183,6 +184,18 @@ def run_trial(
     return result, _Predictions() if result.status == "ok" else None
 
 
+def run_probe(spec: ProbeSpec, place: object, report: Report) -> ProbeResult:
+    return ProbeResult(
+        key=spec.key,
+        spec=spec,
+        stack=STACK,
+        status="ok",
+        started_at="2026-01-01T00:00:00+00:00",
+        seconds=0.1,
+        reason=f"worker {os.getpid()}",
+    )
+
+
 def configure(execution: Execution) -> Stack:
     return STACK
 
@@ -201,6 +214,7 @@ if __name__ == "__main__":
     note(f"worker {os.getpid()}")
     stub("bench.training.execution", configure=configure, environment=lambda: ENVIRONMENT)
     stub("bench.training.trial", Workplace=workplace, run_trial=run_trial)
+    stub("bench.training.probe", run_probe=run_probe)
     if "start" in ORDERS:
         globals()[f"start_{ORDERS['start']}"]()
     worker.main()
