@@ -21,6 +21,7 @@ from bench.analysis.stats import Estimate
 from bench.analysis.summary import Group, Spread
 from bench.costs import CostResult, Workload
 from bench.errors import StoreError
+from bench.probes import ProbeResult
 from bench.records import PhaseResult, TrialResult
 from bench.running import store
 
@@ -38,7 +39,7 @@ class Source:
         name: what tells it from the others; its folder's name, with more of its path where two
             folders share that.
         folder: where.
-        rows, costs, problems: as `bench.running.store.read` gives them.
+        rows, costs, problems, probes: as `bench.running.store.read` gives them.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Source:
     rows: tuple[TrialResult, ...]
     costs: tuple[CostResult, ...] = ()
     problems: tuple[str, ...] = ()
+    probes: tuple[ProbeResult, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,11 @@ class Evidence:
         return tuple(cost for source in self.sources for cost in source.costs)
 
     @property
+    def probes(self) -> tuple[ProbeResult, ...]:
+        """Of all folders."""
+        return tuple(probe for source in self.sources for probe in source.probes)
+
+    @property
     def problems(self) -> tuple[str, ...]:
         """Lines of the store that could not be read."""
         return tuple(problem for source in self.sources for problem in source.problems)
@@ -259,7 +266,7 @@ def _line(number: int, source: str, group: Group, standing: Standing, speeds: Sp
 
 def _source(name: str, folder: Path) -> Source:
     found = store.read(folder)
-    return Source(name, folder, found.rows, found.costs, found.problems)
+    return Source(name, folder, found.rows, found.costs, found.problems, found.probes)
 
 
 def _names(folders: Iterable[Path]) -> list[str]:

@@ -1,0 +1,125 @@
+"""How long probes, trials and measurements should take on this machine, by those that ran.
+
+A trial is: a process' start, one pass of its pictures through the backbone (shared by all trials on
+its ground), heads, and the steps of phase 2. What steps of a strategy take, as against forward
+passes, is learned from trials of any backbone; until one ran, it is assumed.
+"""
+
+import statistics
+from collections.abc import Iterable
+
+from bench import steps
+from bench.analysis.candidates import Known
+from bench.probes import ProbeResult, ProbeSpec
+from bench.records import TrialResult, TrialSpec
+
+PROCESS_SECONDS = 12.0
+"""Assumed: a worker's start, import of its framework included, and loading a backbone."""
+OVERHEAD = 3.0
+"""Assumed: guards and compilation of a phase 2."""
+TRAINING = 3.0
+"""Forward passes that a training step of the same layers takes: one forwards, two backwards."""
+COST_SECONDS = 25.0
+"""Assumed: a measurement of inference, until one was made."""
+
+
+class Pace:
+    """What tasks should take.
+
+    Args:
+        found: every candidate with its rows.
+    """
+
+    def __init__(self, found: Iterable[Known]) -> None:
+        known = list(found)
+        self._rows = [row for k in known for row in k.rows]
+        probes = {k.probe.key: k.probe for k in known if k.probe}
+        self._probes = [p for p in probes.values() if p.status == "ok"]
+        self._costs = {k.cost.key: k.cost.seconds for k in known if k.cost}
+        self._grounds = {steps.ground_of(row.spec) for row in self._rows}
+        self._per_step = self._factors()
+
+    def probe(self, spec: ProbeSpec) -> float | None:
+        """Seconds of a probe; None before any has run."""
+        same = [p for p in self._probes if p.spec.data == spec.data]
+        return 1.5 * max(_taken(p) for p in same) if same else None
+
+    def cost(self) -> float:
+        """Seconds of a measurement of inference."""
+        return PROCESS_SECONDS + max(self._costs.values()) if self._costs else COST_SECONDS
+
+    def trial(self, spec: TrialSpec) -> float | None:
+        """Seconds of a trial; None where its backbone's speed is not known."""
+        own = self._own(spec)
+        if own is not None:
+            return own + self._pass(spec)
+        pace, sizes = self._forward(spec), self._sizes(spec)
+        if pace is None or sizes is None:
+            return None
+        return self._pass(spec) + self._tuning(spec, pace, sizes)
+
+    # ---------------------------------------------------------------------------------- parts
+
+    def _own(self, spec: TrialSpec) -> float | None:
+        """What other seeds of the same candidate took, the shared pass apart."""
+        alike = spec.model_copy(update={"seed": 0})
+        same = [r for r in self._rows if r.spec.model_copy(update={"seed": 0}) == alike]
+        if not same:
+            return None
+        return statistics.mean((r.phase2.seconds if r.phase2 else 0.0) + OVERHEAD for r in same)
+
+    def _pass(self, spec: TrialSpec) -> float:
+        """The shared part, where nobody has done it."""
+        if steps.ground_of(spec) in self._grounds:
+            return 0.0 if self._latest(spec) else PROCESS_SECONDS
+        pace, sizes = self._forward(spec), self._sizes(spec)
+        if pace is None or sizes is None:
+            return PROCESS_SECONDS
+        return PROCESS_SECONDS + pace * sum(sizes)
+
+    def _latest(self, spec: TrialSpec) -> bool:
+        """Whether the worker that is there holds this backbone."""
+        return bool(self._rows) and self._rows[-1].spec.backbone == spec.backbone
+
+    def _forward(self, spec: TrialSpec) -> float | None:
+        """Seconds of a picture's pass through the backbone."""
+        own = [p for p in self._probes if p.spec.backbone == spec.backbone]
+        return next((p.features_seconds for p in own if p.features_seconds), None)
+
+    def _sizes(self, spec: TrialSpec) -> tuple[int, int, int] | None:
+        """Pictures of the three splits: as trials saw them, else as probes tell."""
+        seen = next((r.dataset for r in self._rows if r.dataset), None)
+        if seen is not None:
+            return seen.train, seen.val, seen.test
+        data = spec.data
+        if data.train_examples and data.val_examples and data.test_examples:
+            return data.train_examples, data.val_examples, data.test_examples
+        return None
+
+    def _tuning(self, spec: TrialSpec, pace: float, sizes: tuple[int, int, int]) -> float:
+        if spec.phase2 is None:
+            return OVERHEAD
+        factor = self._per_step.get(spec.freeze.label, TRAINING * _share(spec))
+        return OVERHEAD + factor * pace * spec.phase2.epochs * sizes[0]
+
+    def _factors(self) -> dict[str, float]:
+        """Seconds of phase 2 for each train picture and epoch, in forward passes, by strategy."""
+        found: dict[str, list[float]] = {}
+        for row in self._rows:
+            pace, spec = self._forward(row.spec), row.spec
+            if row.phase2 and row.dataset and pace and spec.phase2:
+                passes = len(row.phase2.epochs) * row.dataset.train * pace
+                found.setdefault(spec.freeze.label, []).append(row.phase2.seconds / passes)
+        return {label: statistics.mean(factors) for label, factors in found.items()}
+
+
+def _taken(row: ProbeResult | TrialResult) -> float:
+    return row.seconds + row.pictures_seconds
+
+
+def _share(spec: TrialSpec) -> float:
+    """How much of a forward pass a strategy trains, roughly: later layers work on small maps."""
+    amount = spec.freeze.amount
+    if spec.freeze.strategy == "top_fraction" and isinstance(amount, float):
+        return amount
+    return 1.0
