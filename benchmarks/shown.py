@@ -14,18 +14,33 @@ from pathlib import Path
 from types import ModuleType
 
 from bench.analysis import claimed, ranking, results
+from bench.analysis.choosing import read as choices_read
 from bench.analysis.compare import compare
 from bench.analysis.margins import Rules
 from bench.analysis.speeds import Speeds
-from bench.reporting import claim_tables, comparisons, cost_tables, report, tables
-from bench.reporting.forms import printed
+from bench.reporting import choices, claim_tables, comparisons, cost_tables, report, tables
+from bench.reporting.forms import foreign, printed
 from bench.running import store
 from bench.settings import Settings
-from benchmarks import calibrated, many_rows, measured, memory, numerics, overhead, repeat, study
+from benchmarks import (
+    advice,
+    calibrated,
+    choice_calibrated,
+    choosing,
+    many_rows,
+    measured,
+    memory,
+    mislabelled,
+    numerics,
+    overhead,
+    repeat,
+    study,
+    written,
+)
 from benchmarks import tables as speed_tables
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/regression.md", "docs/measurements.md")
+PAGES = ("README.md", "docs/choosing.md", "docs/regression.md", "docs/measurements.md")
 
 Make = Callable[[Path], str]
 
@@ -67,6 +82,14 @@ def claims(folder: Path) -> str:
     return claim_tables.document([(folder.name, one) for one in judged], "markdown")
 
 
+def choice(folder: Path) -> str:
+    """What `bench choose` answered, as it is worked out from its rows."""
+    answer = choices_read(folder)
+    assert answer is not None
+    said = [foreign(sentence, "markdown") for sentence in choices.sentences(answer)]
+    return "\n".join(f"* {sentence}" for sentence in said)
+
+
 KINDS: Mapping[str, Make] = {
     "brief": brief,
     "claims": claims,
@@ -78,6 +101,13 @@ KINDS: Mapping[str, Make] = {
     "overhead": said(overhead),
     "calibration": lambda path: calibrated.document(calibrated.read(path), "github"),
     "numerics": lambda path: numerics.text(numerics.read(path)),
+    "mislabelled": lambda path: mislabelled.document(json.loads(path.read_text())),
+    "choosing": lambda path: choosing.rendered(choosing.read(path)),
+    "choice": choice,
+    "choice_calibration": lambda path: choice_calibrated.document(
+        written.read(choice_calibrated.Report, path, "a calibration of choices")
+    ),
+    "advice": lambda path: advice.document(written.read(advice.Report, path, "a study of advice")),
     "many_rows": lambda path: many_rows.sentence(many_rows.read(path)) + ".",
 }
 BLOCK = re.compile(rf"<!-- ({'|'.join(KINDS)}): (\S+) -->\n(.*?)<!-- end -->", re.DOTALL)
@@ -119,6 +149,10 @@ FOLDERS: Mapping[str, tuple[str, ...]] = {
     "recipes/catsdogs-mobilenetv2": ("recipes/catsdogs-mobilenetv2",),
     "recipes/freeze-by-size": ("recipes/freeze-by-size",),
     "costs": ("measure", "zoo_cost"),
+    "small_zoo": ("small_zoo",),
+    "choose-small_zoo-cats_vs_dogs": ("choose-small_zoo-cats_vs_dogs",),
+    "choose-small_zoo-tf_flowers": ("choose-small_zoo-tf_flowers",),
+    "choose-small_zoo-stanford_dogs": ("choose-small_zoo-stanford_dogs",),
 }
 """Of each report below reports/reference the results that it is made from."""
 

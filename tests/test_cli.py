@@ -9,7 +9,17 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import STACK, SUITE, Answer, Bench, make_numerics, make_result, make_spec, refused
+from conftest import (
+    STACK,
+    SUITE,
+    Answer,
+    Bench,
+    make_numerics,
+    make_probe,
+    make_result,
+    make_spec,
+    refused,
+)
 
 from bench import __version__, cache
 from bench.cli.look import Kind
@@ -589,3 +599,29 @@ def test_a_folder_of_fingerprints_alone_says_what_they_are_for(
     answer = bench("show", tmp_path / "prints")
     assert (answer.code, answer.out) == (0, "")
     assert "1 fingerprint: see bench compare" in answer.err
+
+
+def test_every_command_reads_results_that_hold_probes(bench: Bench, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder in folders:
+        with writing(folder) as held:
+            for seed in range(2):
+                held.append(make_result(make_spec(seed=seed)), None)
+            held.append(make_probe(), None)
+    shown = bench("show", folders[0])
+    assert (shown.code, shown.err) == (0, "bench: 1 probe: see bench choose\n")
+    assert "MobileNetV2" in shown.out
+    assert bench("show", folders[0], "--format", "csv").err == ""
+    compared = bench("compare", *folders)
+    assert (compared.code, compared.err) == (0, "")
+    assert bench("report", folders[0], "--output", tmp_path / "report").code == 0
+    assert bench("export", folders[0], "-o", tmp_path / "trials.csv").code == 0
+
+
+def test_a_folder_of_probes_alone_says_what_they_are_for(bench: Bench, tmp_path: Path) -> None:
+    with writing(tmp_path / "probes") as held:
+        held.append(make_probe(), None)
+        held.append(make_probe(make_probe().spec.model_copy(update={"neighbours": 5})), None)
+    answer = bench("show", tmp_path / "probes")
+    assert (answer.code, answer.out) == (0, "")
+    assert answer.err == "bench: 2 probes: see bench choose\n"

@@ -3,7 +3,7 @@
 Exit codes: 0 done, 1 done but some trial has no result or a guard failed (or `bench doctor` found
 something wrong, or a comparison a regression), 2 wrong usage or input, 3 a comparison is unclear
 and that was to count, 70 a fault of Bench itself, 130 interrupted. Nothing here imports Keras or
-TensorFlow; worker processes do.
+TensorFlow; worker processes do, and `bench predict` by way of `bench.training`.
 """
 
 import signal
@@ -17,13 +17,16 @@ import typer
 from bench import __version__
 from bench.cli import (
     baseline,
+    choose,
     claims,
     compare,
+    data,
     export,
     fingerprint,
     look,
     measure,
     plot,
+    predict,
     report,
     run,
     show,
@@ -40,6 +43,9 @@ app = typer.Typer(
 )
 
 COMMANDS: Mapping[str, Callable[..., None]] = {
+    "choose": choose.choose,
+    "data": data.data,
+    "predict": predict.predict,
     "run": run.run,
     "measure": measure.measure,
     "show": show.show,

@@ -13,6 +13,7 @@ from bench.analysis.evidence import Evidence, Source
 from bench.analysis.ranking import Ranked
 from bench.analysis.summary import Group
 from bench.costs import CostResult
+from bench.probes import ProbeResult
 from bench.records import Environment, TrialResult
 from bench.reporting import cost_tables, tables
 from bench.reporting.forms import foreign, kept, printed
@@ -59,6 +60,7 @@ class Parts:
         left_out: how many have none.
         files: tables beside the document, as paths.
         command: what makes the report again.
+        choices, probes: folders' names and their tables; only folders that have some.
     """
 
     title: str
@@ -73,12 +75,16 @@ class Parts:
     left_out: int
     files: Sequence[str]
     command: str
+    choices: Sequence[tuple[str, str]] = ()
+    probes: Sequence[tuple[str, str]] = ()
 
 
 def document(parts: Parts) -> str:
     """The whole document."""
     sections = (
         ("", _answers(parts)),
+        ("The choice", _of_each(parts, parts.choices)),
+        ("Probes", _of_each(parts, parts.probes)),
         ("Claims", [parts.claims] if parts.claims else []),
         ("Trials", _of_each(parts, parts.trials)),
         ("Without a result", _failures(parts.evidence)),
@@ -175,8 +181,9 @@ def _plots(images: Sequence[Image]) -> Iterator[str]:
 
 
 def _environments(evidence: Evidence) -> Iterator[str]:
-    rows: tuple[TrialResult | CostResult, ...] = (*evidence.rows, *evidence.costs)
-    for stack, used in dict.fromkeys((r.stack, _frozen(r.environment)) for r in rows):
+    every: list[TrialResult | CostResult | ProbeResult] = [*evidence.rows, *evidence.costs]
+    every += evidence.probes
+    for stack, used in dict.fromkeys((r.stack, _frozen(r.environment)) for r in every):
         environment = Environment.model_validate_json(used) if used else None
         said = ", ".join(f"{name} {value}" for name, value in described(stack, environment))
         yield f"* {escaped(stack.id)}: {escaped(said)}"

@@ -24,12 +24,14 @@ from bench.data import thumbnails
 from bench.records import Dataset
 from bench.reporting import (
     answers,
+    choice_parts,
     claim_tables,
     cost_tables,
     markdown_report,
     report_folder,
     tables,
 )
+from bench.reporting.choice_parts import Asked
 from bench.reporting.forms import foreign, printed
 from bench.reporting.markdown_report import Image, Parts, escaped
 from bench.reporting.page import content, page
@@ -90,6 +92,7 @@ def build(
     """
     report_folder.check(output)
     read, suites = _with_suites(evidence.read(folders))
+    read, asked = choice_parts.read(read)
     found = _without_paths(read)
     chosen, left_out = details.chosen_for_detail(found)
     sources = {source.name: source for source in found.sources}
@@ -99,7 +102,7 @@ def build(
         title=heading,
         about=_about(suites),
         evidence=found,
-        answers=answers.every(found),
+        answers=_answers(found, asked),
         trials=[
             (s.name, markdown_report.trials(s, found.ranked(s))) for s in found.sources if s.rows
         ],
@@ -110,16 +113,29 @@ def build(
         left_out=left_out,
         files=(),
         command=_command(folders, output, pictures, title),
+        choices=choice_parts.tables(asked, markdown_report.FORM),
+        probes=choice_parts.probes(found, markdown_report.FORM),
     )
     small = _thumbnails(parts.details, pictures, settings)
-    report_folder.write(output, _files(parts, claims, small))
+    report_folder.write(output, _files(parts, claims, asked, small))
     said = tuple((subject, tuple(sentences)) for subject, sentences in parts.answers)
     return Report(output, output / PAGE, output / DOCUMENT, said, found.problems)
 
 
-def _files(parts: Parts, claims: claim_tables.Claims, small: Mapping[str, bytes]) -> Files:
+def _answers(found: Evidence, asked: Sequence[Asked]) -> list[tuple[str, Sequence[str]]]:
+    """Of the choices first, then of the trials."""
+    chosen = choice_parts.answers(asked)
+    return [*chosen, *(answers.every(found) if found.lines or not chosen else ())]
+
+
+def _files(
+    parts: Parts,
+    claims: claim_tables.Claims,
+    asked: Sequence[Asked],
+    small: Mapping[str, bytes],
+) -> Files:
     """All of it; the page last, which links to the others."""
-    files = dict(_tables(parts, claims))
+    files = dict(_tables(parts, claims, asked))
     panels = list(gallery.for_report(parts.evidence))
     images = [Image(p.name, p.title, p.alt, p.caption) for p in panels]
     text = replace(parts, images=images, files=sorted(files))
@@ -141,6 +157,8 @@ def _files(parts: Parts, claims: claim_tables.Claims, small: Mapping[str, bytes]
             details=tuple(parts.details),
             thumbnails=small,
             command=parts.command,
+            choices=choice_parts.shown(asked, parts.evidence),
+            probes=choice_parts.shown_probes(parts.evidence),
         )
     ).encode()
     return files
@@ -248,7 +266,9 @@ def _claims_content(claims: claim_tables.Claims) -> content.Claims | None:
     return content.Claims(tuple(titles), tuple(map(tuple, lines)), told)
 
 
-def _tables(parts: Parts, claims: claim_tables.Claims) -> Iterator[tuple[str, bytes]]:
+def _tables(
+    parts: Parts, claims: claim_tables.Claims, asked: Sequence[Asked]
+) -> Iterator[tuple[str, bytes]]:
     """Every table in every form. Folders stand one after another: rows of two are no seeds."""
     sources = parts.evidence.sources
     measured = [s for s in sources if s.costs]
@@ -264,6 +284,11 @@ def _tables(parts: Parts, claims: claim_tables.Claims) -> Iterator[tuple[str, by
             yield _file("costs", ending, _stacked(costs, form, len(sources) > 1))
         if claims:
             yield _file("claims", ending, claimed_text)
+        several = len(sources) > 1
+        if asked:
+            yield _file("choice", ending, _stacked(choice_parts.tables(asked, form), form, several))
+        if probes := choice_parts.probes(parts.evidence, form):
+            yield _file("probes", ending, _stacked(probes, form, several))
 
 
 def _trials(found: Evidence, source: Source, form: str) -> str:

@@ -14,6 +14,7 @@ from bench import __version__
 from bench.analysis import naming
 from bench.analysis.details import TO_RUN
 from bench.costs import CostResult
+from bench.probes import ProbeResult
 from bench.records import TrialResult
 from bench.reporting import cost_tables
 from bench.reporting.forms import Cell, kept, printable
@@ -64,12 +65,15 @@ def overview(content: Content) -> str:
     """What the report is of, in one line."""
     evidence = content.evidence
     rows, costs = len(evidence.rows), len(evidence.costs)
-    measured: list[TrialResult | CostResult] = [*evidence.rows, *evidence.costs]
+    probes = evidence.probes
+    measured: list[TrialResult | CostResult | ProbeResult] = [*evidence.rows, *evidence.costs]
+    measured += probes
     stacks = dict.fromkeys(naming.stack(r.stack) for r in measured)
     versions = dict.fromkeys(r.environment.bench_version for r in measured if r.environment)
     parts = list(stacks) if len(stacks) <= MOST_NAMED else [f"{len(stacks):,} stacks"]
     parts.append(f"{_counted(len(evidence.lines), 'trial')} in {_counted(rows, 'row')}")
     parts += [_counted(costs, "measurement") + " of cost"] if costs else []
+    parts += [_counted(len(probes), "probe")] if probes else []
     parts += [f"measured by Bench {', '.join(versions)}"] if versions else []
     return " · ".join(parts)
 

@@ -12,7 +12,16 @@ from dataclasses import replace
 
 from bench.analysis.evidence import Evidence
 from bench.errors import UnknownNameError
-from bench.reporting.plots import costs, gain, heat_map, history, scatter, strategies, traps
+from bench.reporting.plots import (
+    choices,
+    costs,
+    gain,
+    heat_map,
+    history,
+    scatter,
+    strategies,
+    traps,
+)
 from bench.reporting.plots.output import FORMATS, Drawn, drawn, save, svg, write
 from bench.reporting.plots.panel import Panel, Plot, Theme, told_apart
 
@@ -33,6 +42,7 @@ __all__ = [
 ]
 
 _ROWS: tuple[Plot, ...] = (
+    choices.CHOICES,
     *scatter.PLOTS,
     history.HISTORY,
     strategies.FREEZES,
