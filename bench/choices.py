@@ -55,6 +55,8 @@ class Question(Record):
         margin: accuracy, 0 to 1: candidates closer than this are as good as each other.
         sure: probability, 0 to 1, from which on the leader is clear.
         budget_seconds: wall time, None for as long as it takes.
+        pictures: fingerprints of the splits that trials and probes are to see; rows that saw others
+            do not count. Empty: those that most rows saw.
     """
 
     name: str
@@ -66,3 +68,4 @@ class Question(Record):
     margin: float = Field(0.005, ge=0, le=1)
     sure: float = Field(0.95, gt=0.5, lt=1)
     budget_seconds: float | None = Field(None, gt=0)
+    pictures: tuple[str, ...] = ()

@@ -90,6 +90,13 @@ def test_the_policy_is_given_rows_of_earlier_runs_and_what_is_left(tmp_path: Pat
     assert asked == [(1, 100.0), (2, 97.0)]
 
 
+def test_nothing_runs_twice_whatever_the_policy_wants(tmp_path: Path) -> None:
+    world = World(WORLD)
+    ending = run(tmp_path, world, lambda rows, left: Next(ASKED.trials[0]))
+    assert world.executed == ["A head_only 0"]
+    assert ending.why == "enough"
+
+
 def test_an_interruption_ends_the_task_and_keeps_the_rest(tmp_path: Path) -> None:
     world = World(WORLD, interrupt="A head_only 1")
     ending = run(tmp_path, world, in_order(*ASKED.trials[:3]))

@@ -10,8 +10,12 @@ from PIL import Image
 from worlds import HEAD, TOP, World
 
 from bench.choices import FILE
+from bench.data import datasets, splits
+from bench.data.images import open_images
+from bench.records import Data
 from bench.reporting import report
 from bench.running import adaptive, store
+from bench.settings import Settings
 
 TRUTH = {
     ("MobileNetV2", HEAD): 0.90,
@@ -42,7 +46,13 @@ def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     """In place of worker processes."""
-    world = World(TRUTH)
+    settings = Settings(cache=tmp_path / "cache")
+
+    def fingerprint(data: Data) -> str:
+        found = open_images(datasets.located(data.dataset, tmp_path), data.image_size, settings)
+        return splits.split(found, data).fingerprint
+
+    world = World(TRUTH, fingerprint=fingerprint)
     monkeypatch.setattr(adaptive, "Switch", lambda *_: world)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "cache"))
@@ -71,6 +81,18 @@ def test_the_same_command_measures_nothing_twice(
     ran = bench("choose", str(pictures), *NAMES)
     assert world.executed == before
     assert "Take MobileNetV2" in ran.out
+
+
+def test_when_the_pictures_have_changed_rows_of_before_do_not_count(
+    bench: Bench, pictures: Path, world: World
+) -> None:
+    bench("choose", str(pictures), *NAMES)
+    before = list(world.executed)
+    Image.new("RGB", (24, 24), "red").save(pictures / "cats" / "new.png")
+    ran = bench("choose", str(pictures), *NAMES)
+    assert ran.code == 0
+    again = [name for name in before if not name.startswith("cost")]
+    assert world.executed[len(before) :] == again
 
 
 def test_ctrl_c_answers_with_what_there_is_and_keeps_it(

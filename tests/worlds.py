@@ -15,7 +15,7 @@ from bench.choices import Question
 from bench.costs import CostResult, CostSpec, Latency
 from bench.probes import ProbeResult, ProbeSpec
 from bench.progress import Progress
-from bench.records import Backbone, Freeze, Stack, TrialResult, TrialSpec
+from bench.records import Backbone, Data, DatasetUsed, Freeze, Stack, TrialResult, TrialSpec
 from bench.running.messages import Finished
 from bench.tasks import Row, Spec
 
@@ -58,6 +58,7 @@ class World:
         clock: what tasks take is added to it.
         executed: labels, in order.
         interrupt: the label whose task somebody interrupts.
+        fingerprint: of the pictures that a task sees.
     """
 
     truth: Mapping[tuple[str, Freeze], float]
@@ -65,7 +66,7 @@ class World:
     statuses: Mapping[str, str] = field(default_factory=dict)
     latency: Mapping[str, float] = field(default_factory=dict)
     interrupt: str | None = None
-    folder: Path | None = None
+    fingerprint: Callable[[Data], str] = lambda _: "f" * 64
     stack: Stack = STACK
     now: float = 0.0
     executed: list[str] = field(default_factory=list)
@@ -107,6 +108,10 @@ class World:
         own = np.random.default_rng(zlib.crc32(repr(key).encode())).uniform(-0.08, 0.08, PICTURES)
         return marks.packed(hard + own < share)
 
+    def _dataset(self, data: Data, train: int) -> DatasetUsed:
+        seen = self.fingerprint(data)
+        return make_dataset(seen, val=PICTURES, test=PICTURES, train=train)
+
     def _trial(self, spec: TrialSpec) -> TrialResult:
         status = self.statuses.get(label(spec), "ok")
         seconds = self.seconds.get(spec.backbone.name, 10.0 if spec.phase2 else 3.0)
@@ -127,7 +132,7 @@ class World:
         return make_result(
             spec,
             seconds=seconds,
-            dataset=make_dataset(val=PICTURES, test=PICTURES, train=1000),
+            dataset=self._dataset(spec.data, 1000),
             phase1=phase(head, "head"),
             phase2=phase(share, spec.freeze.label) if two else None,
             test_accuracy=share,
@@ -149,7 +154,7 @@ class World:
         }
         if status == "ok":
             fields |= {
-                "dataset": make_dataset(val=PICTURES, test=PICTURES, train=500),
+                "dataset": self._dataset(spec.data, 500),
                 "linear": [share] * 3,
                 "linear_correct": [
                     self._right(share, spec.backbone.name, s, "probe") for s in spec.seeds

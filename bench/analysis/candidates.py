@@ -6,6 +6,7 @@ Question, rows -> Known ... (a candidate each) -> Seen ..., for `bench.analysis.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from bench.probes import ProbeResult
 from bench.records import TrialResult, TrialSpec
 from bench.running import cases
 from bench.tasks import Row
+
+R = TypeVar("R", TrialResult, ProbeResult)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +75,8 @@ def cost_of(spec: TrialSpec) -> CostSpec:
 def gathered(question: Question, rows: Iterable[Row]) -> tuple[list[Known], list[str]]:
     """Every candidate with its rows, in the question's order; and what was left out, and why.
 
-    Only rows that saw the same pictures can be held against each other: those of the last row.
+    Only rows that saw the same pictures can be held against each other: the question's, or those
+    that most of them saw.
     """
     trials: dict[str, TrialResult] = {}
     probes: dict[str, ProbeResult] = {}
@@ -86,7 +90,9 @@ def gathered(question: Question, rows: Iterable[Row]) -> tuple[list[Known], list
             costs[row.key] = row
     asked = {spec.key for spec in question.trials}
     trials = {key: row for key, row in trials.items() if key in asked}
-    trials, notes = _alike(trials)
+    trials, notes = _alike(trials, "trials", question.pictures)
+    probes = {p.key: probes[p.key] for p in question.probes if p.key in probes}
+    probes, more = _alike(probes, "probes", question.pictures)
     by_backbone = {p.backbone: probes.get(p.key) for p in question.probes}
     found = [
         Known(
@@ -98,7 +104,7 @@ def gathered(question: Question, rows: Iterable[Row]) -> tuple[list[Known], list
         )
         for specs in _candidates(question.trials)
     ]
-    return [replace(known, val=_val(known, found)) for known in found], notes
+    return [replace(known, val=_val(known, found)) for known in found], [*notes, *more]
 
 
 def _candidates(trials: Sequence[TrialSpec]) -> list[tuple[TrialSpec, ...]]:
@@ -109,17 +115,19 @@ def _candidates(trials: Sequence[TrialSpec]) -> list[tuple[TrialSpec, ...]]:
     return [tuple(sorted(same, key=lambda s: s.seed)) for same in groups.values()]
 
 
-def _alike(trials: dict[str, TrialResult]) -> tuple[dict[str, TrialResult], list[str]]:
-    """Rows on the pictures that most of them saw."""
-    counts = Counter(r.dataset.fingerprint for r in trials.values() if r.dataset)
-    if len(counts) < 2:
-        return trials, []
-    usual = counts.most_common(1)[0][0]
-    kept = {k: r for k, r in trials.items() if not r.dataset or r.dataset.fingerprint == usual}
-    gone = len(trials) - len(kept)
+def _alike(
+    rows: dict[str, R], what: str, pictures: Sequence[str]
+) -> tuple[dict[str, R], list[str]]:
+    """Rows that saw certain pictures; without any, those that most rows saw."""
+    counts = Counter(r.dataset.fingerprint for r in rows.values() if r.dataset)
+    right = pictures or [found for found, _ in counts.most_common(1)]
+    kept = {k: r for k, r in rows.items() if not r.dataset or r.dataset.fingerprint in right}
+    gone = len(rows) - len(kept)
+    if not gone:
+        return rows, []
     return kept, [
-        f"{gone} of {len(trials)} trials saw other pictures than the rest and do not count; "
-        "the dataset has changed between runs"
+        f"{gone} of {len(rows)} {what} saw other pictures and do not count: the dataset has "
+        "changed between runs"
     ]
 
 

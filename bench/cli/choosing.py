@@ -17,6 +17,7 @@ from bench.errors import BenchError, FileError
 if TYPE_CHECKING:
     from bench.analysis.choice import Candidate, Choice
     from bench.choices import Objective, Question
+    from bench.data.images import Images
     from bench.records import Data, Dataset, Freeze
     from bench.reporting.live import LiveReport
     from bench.running.adaptive import Deadline, Ending, Next, Policy, Switch
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from bench.running.store import Store
     from bench.settings import Settings
     from bench.suite import Suite
-    from bench.sweep import Pictures
     from bench.tasks import Row
 
 REPORT_SECONDS = 8.0
@@ -144,14 +144,15 @@ def _sweep(wanted: Wanted, dataset: "Dataset", settings: "Settings") -> "tuple[S
     """A sweep of our own over the candidates that the command line names."""
     from bench import suite as suites
     from bench import sweep
+    from bench.data import splits
     from bench.records import Data
 
     data = Data(dataset=dataset, image_size=wanted.image_size, splits=sweep.SPLITS)
-    pictures = _pictures(data, Path.cwd(), settings, shown=False)
+    train = len(splits.split(_opened(data, Path.cwd(), settings), data).train)
     text = sweep.suite_text(
         sweep.Asked(
             dataset=dataset,
-            train=pictures.train,
+            train=train,
             backbones=wanted.backbones or sweep.BACKBONES,
             freezes=wanted.freezes,
             seeds=wanted.seeds,
@@ -197,19 +198,24 @@ def _runnable(suite: "Suite", settings: "Settings") -> "Suite":
 
 
 def _question(wanted: Wanted, suite: "Suite", settings: "Settings") -> "Question":
+    """What is asked, of the pictures as they are now; says what is to be said of them."""
     from bench import sweep
     from bench.choices import Limits
+    from bench.data import datasets, look, splits
+    from bench.reporting import data_look
 
     data = sweep.one_task(suite)
-    pictures = _pictures(data, suite.folder, settings, shown=not wanted.json)
-    name = (
-        data.dataset.name
-        if suite.name == data.dataset.name
-        else suite.name + "-" + data.dataset.name
-    )
-    return sweep.question(
+    images = _opened(data, suite.folder, settings)
+    split = splits.split(images, data)
+    if not wanted.json:
+        seen = look.look(images, split, datasets.located(data.dataset, suite.folder))
+        out.print(data_look.render(seen), markup=False, soft_wrap=True)
+        out.print()
+    own = suite.name == data.dataset.name
+    name = data.dataset.name if own else f"{suite.name}-{data.dataset.name}"
+    question = sweep.question(
         suite,
-        pictures,
+        sweep.Pictures(len(split.train), len(split.val), len(images.class_names)),
         name=f"choose-{name}",
         limits=Limits.model_validate(dict(wanted.limits)),
         objective=wanted.objective,
@@ -218,24 +224,17 @@ def _question(wanted: Wanted, suite: "Suite", settings: "Settings") -> "Question
         sure=wanted.sure,
         budget_seconds=wanted.budget,
     )
+    kinds = dict.fromkeys([data, *(probe.data for probe in question.probes)])
+    prints = tuple(splits.split(images, kind).fingerprint for kind in kinds)
+    return question.model_copy(update={"pictures": prints})
 
 
-def _pictures(data: "Data", base: Path, settings: "Settings", shown: bool) -> "Pictures":
-    """Look at the data: print what is to be said of it, and count it."""
-    from bench import sweep
-    from bench.data import datasets, look, splits
+def _opened(data: "Data", base: Path, settings: "Settings") -> "Images":
+    from bench.data import datasets
     from bench.data.apart import open_apart
-    from bench.reporting import data_look
 
-    located = datasets.located(data.dataset, base)
     with err.status("reading pictures ..."):
-        images = open_apart(located, data.image_size, settings)
-    split = splits.split(images, data)
-    if shown:
-        seen = look.look(images, split, located)
-        out.print(data_look.render(seen), markup=False, soft_wrap=True)
-        out.print()
-    return sweep.Pictures(len(split.train), len(split.val), len(images.class_names))
+        return open_apart(datasets.located(data.dataset, base), data.image_size, settings)
 
 
 # ------------------------------------------------------------------------------------ measuring

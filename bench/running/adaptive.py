@@ -106,7 +106,8 @@ def run(
 
     A probe or a measurement that is given up for time becomes a row with status ``timeout``: it is
     too slow to be of use. A trial that is, or anything when the whole budget is spent, leaves no
-    row, and a later run tries it again. Ctrl-C ends the run as enough does.
+    row, and a later run tries it again. Nothing runs twice: a policy that asks for what has just
+    run has enough. Ctrl-C ends the run as enough does.
 
     Args:
         policy: asked before every task.
@@ -116,15 +117,16 @@ def run(
         listener: told how it goes.
         deadline: of the whole run.
     """
-    rows = list(settled)
+    rows, ran = list(settled), set[str]()
     try:
-        while (task := policy(rows, deadline.left)) is not None:
+        while (task := policy(rows, deadline.left)) is not None and task.spec.key not in ran:
             listener.trial_begins(task.spec)
             finished, given_up = _within(_limit(task, deadline), task.spec, engine, listener)
             if given_up and (isinstance(task.spec, TrialSpec) or deadline.left == 0):
                 continue  # the budget's doing: it says nothing of the task
             row = store.append(finished.result, finished.predictions)
             rows.append(row)
+            ran.add(row.key)
             listener.trial_ends(row)
     except KeyboardInterrupt:
         engine.close()
