@@ -57,6 +57,7 @@ class Question(Record):
         budget_seconds: wall time, None for as long as it takes.
         pictures: fingerprints of the splits that trials and probes are to see; rows that saw others
             do not count. Empty: those that most rows saw.
+        sizes: pictures in train, val and test of a trial; None where that is not known.
     """
 
     name: str
@@ -69,3 +70,4 @@ class Question(Record):
     sure: float = Field(0.95, gt=0.5, lt=1)
     budget_seconds: float | None = Field(None, gt=0)
     pictures: tuple[str, ...] = ()
+    sizes: tuple[int, int, int] | None = None

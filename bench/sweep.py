@@ -8,11 +8,13 @@ the number of train pictures.
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.choices import Limits, Objective, Question
+from bench.data.datasets import DATASETS
 from bench.errors import BenchError
 from bench.probes import ProbeSpec
 from bench.records import Backbone, Data, Dataset, Freeze, Splits, TrialSpec
@@ -141,7 +143,17 @@ def _freeze(freeze: Freeze) -> str:
 
 def _quoted(value: object) -> str:
     """A value as TOML: strings, numbers and lists of strings are written as in JSON."""
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def plainly_named(dataset: Dataset) -> Dataset:
+    """The dataset under a name that a suite may give it: a folder may be called anything."""
+    if not (dataset.folder or dataset.tfds):
+        return dataset
+    name = re.sub(r"[^A-Za-z0-9 ._-]+", "-", dataset.name).lstrip(" ._-") or "pictures"
+    if name in DATASETS:
+        name += "-folder" if dataset.folder else "-tfds"
+    return dataset.model_copy(update={"name": name})
 
 
 # ---------------------------------------------------------------------------------- the question
@@ -198,12 +210,12 @@ def question(
 
 
 def one_task(suite: Suite) -> Data:
-    """The pictures that all trials of a suite see.
+    """The pictures that all trials of a suite see, those with a trap apart.
 
     Raises:
         BenchError: there are several; it says how to keep to one.
     """
-    kinds = list(dict.fromkeys(t.data for t in suite.trials))
+    kinds = list(dict.fromkeys(t.data for t in suite.trials if t.trap is None))
     names = list(dict.fromkeys(d.dataset.name for d in kinds))
     if len(names) > 1:
         raise BenchError(

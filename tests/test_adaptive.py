@@ -171,7 +171,9 @@ def test_costs_have_an_engine_of_their_own_and_never_run_beside_trials(
     made: list[Setup] = []
 
     class Fake(World):
-        def __init__(self, setup: Setup, seconds: float | None = None) -> None:
+        environment = None
+
+        def __init__(self, setup: Setup, seconds: float | None = None, wait: bool = True) -> None:
             super().__init__(WORLD)
             made.append(setup)
             events.append(f"open {setup.execution.deterministic}")

@@ -7,6 +7,7 @@ import pytest
 from worlds import HEAD, TOP, World, label, measured, question
 
 from bench.analysis import choosing, policy
+from bench.analysis.candidates import gathered
 from bench.choices import Question
 from bench.records import Freeze
 from bench.tasks import Row
@@ -21,9 +22,10 @@ EQUAL = {(name, freeze): 0.8 for name in "ABCD" for freeze in (HEAD, TOP)}
 def play(world: World, asked: Question, budget: float | None = None) -> list[Row]:
     """Run what the policy asks for, to its end."""
     rows: list[Row] = []
+    ask = policy.Policy(asked)
     for _ in range(200):
         left = None if budget is None else budget - world.now
-        task = policy.next_task(asked, rows, left)
+        task = ask(rows, left)
         if task is None:
             return rows
         rows.append(world.execute(task.spec, lambda _: None).result)
@@ -68,7 +70,7 @@ def test_equals_are_halved_from_rung_to_rung() -> None:
 def test_rungs(candidates: int, seeds: int, places: list[int]) -> None:
     truth = {(f"M{i}", HEAD): 0.8 for i in range(max(candidates, 1))}
     asked = question(truth, seeds)
-    found, _ = policy.gathered(asked, [])
+    found, _ = gathered(asked, [])
     assert policy.rungs(found, candidates) == places
 
 
@@ -117,7 +119,7 @@ def test_a_budget_is_kept_and_something_is_kept_for_the_pick() -> None:
 def test_too_small_a_budget_runs_nothing_that_cannot_end() -> None:
     world, asked = World(FAR, seconds=dict.fromkeys("ABCD", 500.0)), question(FAR)
     rows = measured(World(FAR), asked, "probe A", "probe B", "probe C", "probe D")
-    assert policy.next_task(asked, rows, 0.0) is None
+    assert policy.Policy(asked)(rows, 0.0) is None
     assert trials(world) == []
 
 
@@ -152,7 +154,7 @@ def test_it_goes_on_where_it_was_stopped() -> None:
     asked, whole = question(FAR), World(FAR)
     rows = play(whole, asked)
     for done in range(len(rows)):
-        task = policy.next_task(asked, rows[:done], None)
+        task = policy.Policy(asked)(rows[:done], None)
         assert task is not None
         assert label(task.spec) == whole.executed[done]
 
@@ -160,8 +162,8 @@ def test_it_goes_on_where_it_was_stopped() -> None:
 def test_the_line_that_says_who_leads() -> None:
     asked = question(FAR)
     world = World(FAR)
-    assert policy.leader(asked, []) == "no trial has finished yet"
-    said = policy.leader(asked, measured(world, asked, "C head_only 0", "D head_only 0"))
+    assert policy.Policy(asked).leader([]) == "no trial has finished yet"
+    said = policy.Policy(asked).leader(measured(world, asked, "C head_only 0", "D head_only 0"))
     assert said.startswith("leads: C · head_only, the best with ")
 
 

@@ -97,6 +97,7 @@ class Seen:
     Attributes:
         backbone: candidates of one backbone share its probe, and their luck with it.
         strategy: label of its freeze strategy; what one adds is expected of other backbones, too.
+            ``head_only`` is what the probe of its backbone is a guess at.
         val: bool (seeds, pictures) of its finished trials, None where there is none. The same
             pictures in the same order for every candidate.
         probe: bool (seeds, pictures) of its backbone's linear probe on val, None where there is
@@ -292,14 +293,18 @@ def _parts(seen: Sequence[Seen], probed: Sequence[str]) -> Floats:
     probe = np.arange(len(backbones)) >= len(seen)
     identity = np.eye(len(backbones))
     together = backbones[:, None] == backbones
-    head = np.array([s == _HEAD for s in strategies])
-    with_probe = together & head[:, None] & head & (probe[:, None] | probe)
+    own = identity.copy()
+    for thing in np.flatnonzero(probe):  # what its backbone's head alone has to itself
+        heads = [
+            i for i, s in enumerate(seen) if (s.backbone, s.strategy) == (backbones[thing], _HEAD)
+        ]
+        own[thing] = identity[heads[0]] if heads else identity[thing]
     return np.stack(
         [
             np.ones_like(identity),
             together,
             np.array([[_likeness(a, b) for b in strategies] for a in strategies]),
-            np.maximum(identity, with_probe),
+            own @ own.T,
             np.outer(probe, probe),
             identity * probe,
         ]

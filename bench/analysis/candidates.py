@@ -88,9 +88,16 @@ def gathered(question: Question, rows: Iterable[Row]) -> tuple[list[Known], list
             probes[row.key] = row
         elif isinstance(row, CostResult):
             costs[row.key] = row
-    asked = {spec.key for spec in question.trials}
-    trials = {key: row for key, row in trials.items() if key in asked}
+    asked = {seedless(spec) for spec in question.trials}
+    trials = {k: row for k, row in trials.items() if seedless(row.spec) in asked}
     trials, notes = _alike(trials, "trials", question.pictures)
+    told = {k: r for k, r in trials.items() if r.status != "ok" or marks_of(r, True) is not None}
+    if len(told) < len(trials):
+        notes.append(
+            f"{len(trials) - len(told)} trials do not say which val pictures they had right, and "
+            "do not count: an older Bench measured them"
+        )
+    trials = told
     probes = {p.key: probes[p.key] for p in question.probes if p.key in probes}
     probes, more = _alike(probes, "probes", question.pictures)
     by_backbone = {p.backbone: probes.get(p.key) for p in question.probes}
@@ -102,16 +109,21 @@ def gathered(question: Question, rows: Iterable[Row]) -> tuple[list[Known], list
             probe=by_backbone.get(specs[0].backbone),
             cost=costs.get(cost_of(specs[0]).key),
         )
-        for specs in _candidates(question.trials)
+        for specs in _candidates([*question.trials, *(r.spec for r in trials.values())])
     ]
     return [replace(known, val=_val(known, found)) for known in found], [*notes, *more]
+
+
+def seedless(spec: TrialSpec) -> TrialSpec:
+    """What the trials of a candidate have in common."""
+    return spec.model_copy(update={"seed": 0})
 
 
 def _candidates(trials: Sequence[TrialSpec]) -> list[tuple[TrialSpec, ...]]:
     """Trials that differ in nothing but the seed, by seed."""
     groups: dict[TrialSpec, list[TrialSpec]] = {}
-    for spec in trials:
-        groups.setdefault(spec.model_copy(update={"seed": 0}), []).append(spec)
+    for spec in dict.fromkeys(trials):
+        groups.setdefault(seedless(spec), []).append(spec)
     return [tuple(sorted(same, key=lambda s: s.seed)) for same in groups.values()]
 
 
@@ -133,11 +145,11 @@ def _alike(
 
 def _val(known: Known, everyone: Sequence[Known]) -> Correct | None:
     """Answers on val, a line for each seed that has any."""
-    answers = {r.spec.seed: marks_of(r, last=True) for r in known.rows}
+    answers = {r.spec.seed: marks_of(r, True) for r in known.rows}
     if known.spec.freeze.strategy == "head_only":
         for other in everyone:
             if _starts_as(other.spec, known.spec):
-                answers = {r.spec.seed: marks_of(r, last=False) for r in other.rows} | answers
+                answers = {r.spec.seed: marks_of(r, False) for r in other.rows} | answers
     whole = [correct for _, correct in sorted(answers.items()) if correct is not None]
     return np.stack(whole) if whole else None
 
@@ -145,9 +157,7 @@ def _val(known: Known, everyone: Sequence[Known]) -> Correct | None:
 def _starts_as(spec: TrialSpec, head: TrialSpec) -> bool:
     """Whether phase 1 of a trial is the whole of a head-only one, but for the seed."""
     alike = {"freeze": head.freeze, "phase2": None, "batch_norm": head.batch_norm, "seed": 0}
-    return spec.phase2 is not None and spec.model_copy(update=alike) == head.model_copy(
-        update={"seed": 0}
-    )
+    return spec.phase2 is not None and spec.model_copy(update=alike) == seedless(head)
 
 
 def marks_of(row: TrialResult, last: bool) -> Correct | None:
@@ -164,24 +174,32 @@ def marks_of(row: TrialResult, last: bool) -> Correct | None:
 
 
 def seen(known: Known) -> Seen:
-    """What belief goes by."""
-    probe = known.probe
+    """What belief goes by. Candidates of one backbone have all of it in common, its weights too."""
+    probe, spec = known.probe, known.spec
     answers = None
     if probe and probe.dataset:
         pictures = probe.dataset.val
         lines = [marks.of_row(text, pictures) for text in probe.linear_correct]
         whole = [line for line in lines if line is not None]
         answers = np.stack(whole) if whole else None
-    return Seen(known.spec.backbone.name, known.spec.freeze.label, known.val, answers)
+    other_head = probe is not None and probe.spec.head != spec.head
+    strategy = f"{spec.freeze.label} {spec.head.name}" if other_head else spec.freeze.label
+    return Seen(spec.backbone.model_dump_json(), strategy, known.val, answers)
+
+
+def meaningless(known: Known) -> bool:
+    """Whether its accuracy means nothing: a frozen backbone of random weights."""
+    return known.spec.backbone.weights == "random" and known.spec.freeze.strategy != "scratch"
 
 
 def excluded(known: Known, limits: Limits) -> str:
     """Why a candidate cannot be the pick; empty where it can, as far as is known."""
-    if known.spec.backbone.weights == "random" and known.spec.freeze.strategy != "scratch":
+    if meaningless(known):
         return "random weights: its accuracy means nothing"
     if known.failed and not known.rows:
         return f"its trial ended {known.failed[-1].status}: {known.failed[-1].reason}"
-    if known.probe and known.probe.status != "ok" and not known.rows:
+    failed = known.probe is not None and known.probe.status not in ("ok", "diverged")
+    if known.probe and failed and not known.rows:
         return f"its probe ended {known.probe.status}: {known.probe.reason}"
     return next(iter(_broken(known, limits)), "")
 
@@ -194,12 +212,22 @@ def _broken(known: Known, limits: Limits) -> Iterable[str]:
         return
     if cost.status != "ok" and limits.measured:
         yield f"its cost could not be measured: {cost.reason}"
-    if limits.latency and cost.latency and cost.latency.median > limits.latency:
-        yield f"{cost.latency.median:.3g} ms a picture, more than {limits.latency:g} ms"
-    if limits.throughput and cost.device and cost.device.median < limits.throughput:
-        yield f"{cost.device.median:.3g} images/s, fewer than {limits.throughput:g}"
-    if limits.memory and cost.memory and cost.memory.peak > limits.memory:
-        yield f"{cost.memory.peak / 2**20:,.0f} MiB, more than {limits.memory / 2**20:,.0f} MiB"
+        return
+    if limits.latency:
+        if cost.latency is None:
+            yield "its latency is not known here, and there is a limit to it"
+        elif cost.latency.median > limits.latency:
+            yield f"{cost.latency.median:.3g} ms a picture, more than {limits.latency:g} ms"
+    if limits.throughput:
+        if cost.device is None:
+            yield "its images/s are not known here, and there is a limit to them"
+        elif cost.device.median < limits.throughput:
+            yield f"{cost.device.median:.3g} images/s, fewer than {limits.throughput:g}"
+    if limits.memory:
+        if cost.memory is None:
+            yield "its memory is not known on this device, and there is a limit to it"
+        elif cost.memory.peak > limits.memory:
+            yield f"{cost.memory.peak / 2**20:,.0f} MiB, more than {limits.memory / 2**20:,.0f} MiB"
 
 
 def near_limit(known: Known, limits: Limits) -> str:

@@ -14,17 +14,29 @@ from pydantic import ValidationError
 from bench.analysis import belief
 from bench.analysis.accuracy_stats import accuracy
 from bench.analysis.belief import Draws
-from bench.analysis.candidates import Known, excluded, gathered, near_limit, seen
+from bench.analysis.candidates import (
+    Known,
+    excluded,
+    gathered,
+    meaningless,
+    near_limit,
+    seedless,
+    seen,
+)
 from bench.analysis.choice import Candidate, Choice, State, Step
 from bench.analysis.pace import Pace
 from bench.analysis.pareto import Point, pareto
 from bench.analysis.stats import Estimate
 from bench.analysis.summary import summarise
+from bench.analysis.trades import MATTERS
 from bench.choices import FILE, Objective, Question
 from bench.errors import StoreError
+from bench.probes import ProbeResult
+from bench.records import TrialResult
 from bench.running import store
 from bench.tasks import Row
 
+DRAWS = 4000
 TOLD = 0.05
 """A candidate that is better than the pick with a smaller probability is told from it."""
 MORE_SEEDS = 3
@@ -72,7 +84,7 @@ def standing(question: Question, found: Sequence[Known]) -> Standing:
     """
     reasons = tuple(excluded(known, question.limits) for known in found)
     able = np.array([not reason for reason in reasons])
-    draws = belief.believe([seen(known) for known in found])
+    draws = _believed(found)
     best, close = np.zeros(len(found)), np.zeros(len(found))
     if able.any():
         within = draws[:, able]
@@ -93,6 +105,15 @@ def standing(question: Question, found: Sequence[Known]) -> Standing:
     return Standing(draws, reasons, best, close, leader, ordered, bool(clear))
 
 
+def _believed(found: Sequence[Known]) -> Draws:
+    """Of every candidate; of those whose accuracy means nothing, nothing."""
+    sane = [i for i, known in enumerate(found) if not meaningless(known)]
+    draws = np.full((DRAWS, len(found)), np.nan)
+    if sane:
+        draws[:, sane] = belief.believe([seen(found[i]) for i in sane], DRAWS)
+    return draws
+
+
 def _picked(question: Question, draws: Draws, found: Sequence[Known]) -> NDArray[np.float64]:
     """How often each would be the pick, if accuracies were as drawn."""
     if question.objective == "accuracy":
@@ -100,7 +121,7 @@ def _picked(question: Question, draws: Draws, found: Sequence[Known]) -> NDArray
     costs = np.array([_cost(question.objective, known) for known in found])
     enough = draws >= draws.max(axis=1, keepdims=True) - question.give_up
     cost = np.where(enough, costs[None, :], np.inf)
-    cheapest = cost <= cost.min(axis=1, keepdims=True)
+    cheapest = cost <= cost.min(axis=1, keepdims=True) * (1 + MATTERS)
     return belief.best(np.where(cheapest, draws, -np.inf))
 
 
@@ -145,7 +166,7 @@ def answer(question: Question, rows: Iterable[Row]) -> Choice:
         pick=None if now.leader is None else made[now.leader],
         ties=tuple(made[i] for i in now.ties),
         clear=now.clear,
-        next=() if now.clear else tuple(_next(found, now)),
+        next=() if now.clear else tuple(_next(question, found, now)),
         seconds=_seconds(found),
         doubts=(*notes, *_doubts(found, now)),
     )
@@ -164,7 +185,7 @@ def _candidate(
         state = "probed"
     if known.rows:
         state = "tried"
-    believed = known.val is not None or state != "unknown"
+    believed = (known.val is not None or state != "unknown") and not meaningless(known)
     if now.reasons[i]:
         state = "excluded"
     mean, low, high = span
@@ -211,9 +232,9 @@ def _costs(quantity: Objective, found: Sequence[Known]) -> list[float] | None:
     return None if any(c >= UNKNOWN for c in costs) else costs
 
 
-def _next(found: Sequence[Known], now: Standing) -> Iterable[Step]:
+def _next(question: Question, found: Sequence[Known], now: Standing) -> Iterable[Step]:
     """More seeds for those that may be the pick; first trials for the untried that may be."""
-    pace = Pace(found)
+    pace = Pace(found, question.sizes)
     contenders = [] if now.leader is None else [now.leader, *now.ties[: MORE_SEEDS - 1]]
     more = [spec for i in contenders for spec in _more_seeds(found[i])]
     new = [
@@ -247,6 +268,12 @@ def _doubts(found: Sequence[Known], now: Standing) -> Iterable[str]:
     if now.leader is None:
         return
     known = found[now.leader]
+    if known.failed:
+        ended = ", ".join(sorted({row.status for row in known.failed}))
+        yield (
+            f"{len(known.failed)} of the {known.attempts} trials of the pick did not finish "
+            f"({ended}): its accuracy is that of the others"
+        )
     if len(known.rows) == 1:
         yield "the pick ran once: how far another training would differ is assumed, not seen"
     failed = sorted({name for row in known.rows for name in row.failed_guards})
@@ -275,15 +302,21 @@ def read(folder: Path) -> Choice | None:
         question = Question.model_validate(json.loads(file.read_bytes()))
     except (OSError, ValueError, ValidationError) as error:
         raise StoreError(f"{file}: not a question that can be read: {error}") from error
-    return answer(question, _of_one_stack(folder))
+    return answer(question, _of_one_stack(question, folder))
 
 
-def _of_one_stack(folder: Path) -> list[Row]:
+def _of_one_stack(question: Question, folder: Path) -> list[Row]:
+    """Rows of the stack that has most trials of the question; of several, the latest."""
     try:
         found = store.read(folder)
     except StoreError:
         return []
-    rows: list[Row] = [*found.probes, *found.rows, *found.costs]
-    stacks = [row.stack.id for row in (found.rows or found.probes)]
+    asked = {seedless(spec) for spec in question.trials}
+    probes = {probe.key for probe in question.probes}
+    trials = [row for row in found.rows if seedless(row.spec) in asked]
+    about: list[TrialResult | ProbeResult] = [*trials]
+    about = about or [row for row in found.probes if row.key in probes]
+    stacks = [row.stack.id for row in sorted(about, key=lambda row: row.started_at, reverse=True)]
     chosen = max(dict.fromkeys(stacks), key=stacks.count, default="")
+    rows: list[Row] = [*found.probes, *trials, *found.costs]
     return [row for row in rows if row.stack.id == chosen]

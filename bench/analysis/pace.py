@@ -28,10 +28,12 @@ class Pace:
 
     Args:
         found: every candidate with its rows.
+        sizes: pictures in train, val and test of a trial, where that is known beforehand.
     """
 
-    def __init__(self, found: Iterable[Known]) -> None:
+    def __init__(self, found: Iterable[Known], sizes: tuple[int, int, int] | None = None) -> None:
         known = list(found)
+        self._known_sizes = sizes
         self._rows = [row for k in known for row in k.rows]
         probes = {k.probe.key: k.probe for k in known if k.probe}
         self._probes = [p for p in probes.values() if p.status == "ok"]
@@ -79,22 +81,21 @@ class Pace:
 
     def _latest(self, spec: TrialSpec) -> bool:
         """Whether the worker that is there holds this backbone."""
-        return bool(self._rows) and self._rows[-1].spec.backbone == spec.backbone
+        last = max(self._rows, key=lambda r: r.started_at, default=None)
+        return last is not None and last.spec.backbone == spec.backbone
 
     def _forward(self, spec: TrialSpec) -> float | None:
-        """Seconds of a picture's pass through the backbone."""
-        own = [p for p in self._probes if p.spec.backbone == spec.backbone]
-        return next((p.features_seconds for p in own if p.features_seconds), None)
+        """Seconds of a picture's pass through the backbone; where its features were known
+        already, what the whole probe took a picture."""
+        own = next((p for p in self._probes if p.spec.backbone == spec.backbone), None)
+        if own is None or own.dataset is None:
+            return None
+        return own.features_seconds or own.seconds / (own.dataset.train + own.dataset.val)
 
     def _sizes(self, spec: TrialSpec) -> tuple[int, int, int] | None:
-        """Pictures of the three splits: as trials saw them, else as probes tell."""
+        """Pictures of the three splits."""
         seen = next((r.dataset for r in self._rows if r.dataset), None)
-        if seen is not None:
-            return seen.train, seen.val, seen.test
-        data = spec.data
-        if data.train_examples and data.val_examples and data.test_examples:
-            return data.train_examples, data.val_examples, data.test_examples
-        return None
+        return (seen.train, seen.val, seen.test) if seen else self._known_sizes
 
     def _tuning(self, spec: TrialSpec, pace: float, sizes: tuple[int, int, int]) -> float:
         if spec.phase2 is None:

@@ -3,13 +3,16 @@
 First what tells about all: costs where a limit or the objective asks for them, then a probe of each
 backbone. Then rung by rung: in rung k half as many candidates as in the one before get a kth
 seed, always the one that is most probably the pick among those with fewer; belief moves with each
-row, so that a candidate that was passed over can come back. It ends when the leader is clear, when
-no candidate is worth another trial, or when nothing more fits the time left. Everything follows
-from rows, so that a run that was stopped goes on where it was.
+row, so that a candidate that was passed over can come back. With a budget, the time that is left
+when the rungs are full goes to the most probable candidates that have seeds left. It ends when the
+leader is clear, when no candidate is worth another trial, when the rungs are full and there is no
+budget to spend, or when nothing more fits the time. Everything follows from rows, so that a run
+that was stopped goes on where it was.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,40 +32,86 @@ PROBE_SHARE = 0.5
 """Of the time, for probes: one that would take more than what is left of it is given up."""
 
 
-def next_task(question: Question, rows: Iterable[Row], left: float | None) -> Next | None:
-    """What to run next; None when enough is known, or nothing more fits.
+@dataclass(frozen=True, eq=False)
+class _View:
+    """How things stand after some rows."""
+
+    found: Sequence[Known]
+    pace: Pace
+    now: Standing
+
+
+class Policy:
+    """Asked before every task; see `bench.running.adaptive.run`.
 
     Args:
         question: what was asked.
-        rows: all so far, the latest last.
-        left: seconds of the budget, None without one.
+        saves: the pick is to be trained once more at the end, to save its model.
     """
-    found, _ = gathered(question, rows)
-    pace = Pace(found)
-    if first := _before_trials(question, found, left):
-        return first
-    now = standing(question, found)
-    spare = math.inf if left is None else left - _reserve(question, found, pace)
-    if not now.clear and (spec := _next_trial(found, now, pace, spare)):
-        return Next(spec, None if left is None else max(spare, 0.0))
-    return _last(question, found, now, left)
+
+    def __init__(self, question: Question, saves: bool = False) -> None:
+        self._question, self._saves = question, saves
+        self._last: tuple[list[str], _View] | None = None
+
+    def __call__(self, rows: Sequence[Row], left: float | None) -> Next | None:
+        """What to run next; None when enough is known, or nothing more fits.
+
+        Args:
+            rows: all so far.
+            left: seconds of the budget, None without one.
+        """
+        if left is not None and left <= 0:
+            return None
+        view = self._view(rows)
+        if first := _before_trials(self._question, view.found, left):
+            return first
+        spare = math.inf if left is None else left - self._reserve(view)
+        if not view.now.clear and (spec := _next_trial(view, spare)):
+            return Next(spec, None if left is None else spare)
+        return _last(view, left)
+
+    def leader(self, rows: Sequence[Row]) -> str:
+        """How things stand, in a line."""
+        view = self._view(rows)
+        if view.now.leader is None:
+            return "no trial has finished yet"
+        spec, others = view.found[view.now.leader].spec, len(view.now.ties)
+        name = f"{spec.backbone.name} · {spec.freeze.label}"
+        rivals = f", {others} not told from it" if others else ""
+        return f"leads: {name}, the best with {100 * view.now.best[view.now.leader]:.0f}%{rivals}"
+
+    def _view(self, rows: Sequence[Row]) -> _View:
+        """Worked out once for the same rows."""
+        keys = [row.key for row in rows]
+        if self._last is None or self._last[0] != keys:
+            found, _ = gathered(self._question, rows)
+            pace = Pace(found, self._question.sizes)
+            self._last = keys, _View(found, pace, standing(self._question, found))
+        return self._last[1]
+
+    def _reserve(self, view: _View) -> float:
+        """Seconds to keep: for what the pick costs, and for training it once more."""
+        leaders = [k for k in view.found if k.rows]
+        costed = needs_costs(self._question) or (leaders and all(k.cost for k in leaders))
+        seconds = 0.0 if costed else view.pace.cost()
+        if self._saves and view.now.leader is not None:
+            seconds += view.pace.trial(view.found[view.now.leader].spec) or 0.0
+        return seconds
 
 
 # ---------------------------------------------------------------------------------- before trials
 
 
 def _before_trials(question: Question, found: Sequence[Known], left: float | None) -> Next | None:
-    for known in found:
-        if needs_costs(question) and known.cost is None and not excluded(known, question.limits):
+    able = [known for known in found if not excluded(known, question.limits)]
+    for known in able:
+        if needs_costs(question) and known.cost is None:
             return Next(cost_of(known.spec), left)
-    probes = {k.spec.backbone: k for k in found if not excluded(k, question.limits)}
-    done = sum(k.probe is not None for k in probes.values())
-    for spec in question.probes:
-        candidate = probes.get(spec.backbone)
-        if candidate is not None and candidate.probe is None:
-            share = None if left is None else max(1.0, PROBE_SHARE * left / (len(probes) - done))
-            return Next(spec, share if done else left)
-    return None
+    probes = {known.spec.backbone: known.probe for known in able}
+    wanted = [p for p in question.probes if p.backbone in probes and probes[p.backbone] is None]
+    if not wanted:
+        return None
+    return Next(wanted[0], None if left is None else max(1.0, PROBE_SHARE * left / len(wanted)))
 
 
 def needs_costs(question: Question) -> bool:
@@ -73,23 +122,28 @@ def needs_costs(question: Question) -> bool:
 # ----------------------------------------------------------------------------------------- rungs
 
 
-def _next_trial(
-    found: Sequence[Known], now: Standing, pace: Pace, spare: float
-) -> TrialSpec | None:
-    """The next trial of the rung that is not full, if anybody is worth it."""
-    eligible = [i for i in range(len(found)) if now.eligible[i]]
-    for rung, places in enumerate(rungs(found, len(eligible)), start=1):
-        climbed = sum(found[i].attempts >= rung for i in eligible)
-        if climbed >= places:
-            continue
-        below = [i for i in eligible if found[i].attempts < rung and found[i].untried]
-        worth = [i for i in below if now.best[i] >= WORTH or not any(k.rows for k in found)]
-        for i in sorted(worth, key=lambda i: -now.best[i]):
-            spec = found[i].untried[0]
-            seconds = pace.trial(spec)
+def _next_trial(view: _View, spare: float) -> TrialSpec | None:
+    """The most probable candidate's of the rung that is not full, if anybody is worth it."""
+    for climbers in _climbers(view, with_more=math.isfinite(spare)):
+        for i in sorted(climbers, key=lambda i: -view.now.best[i]):
+            spec = view.found[i].untried[0]
+            seconds = view.pace.trial(spec)
             if spare > 0 if seconds is None else seconds <= spare:
                 return spec
     return None
+
+
+def _climbers(view: _View, with_more: bool) -> Iterator[list[int]]:
+    """Who may get a trial: of each rung with places left, the lowest first; then whoever may."""
+    found, now = view.found, view.now
+    eligible = [i for i in range(len(found)) if now.eligible[i]]
+    nothing = not any(known.rows for known in found)
+    worth = [i for i in eligible if found[i].untried and (nothing or now.best[i] >= WORTH)]
+    for rung, places in enumerate(rungs(found, len(eligible)), start=1):
+        if sum(found[i].attempts >= rung for i in eligible) < places:
+            yield [i for i in worth if found[i].attempts < rung]
+    if with_more:
+        yield worth
 
 
 def rungs(found: Sequence[Known], eligible: int) -> list[int]:
@@ -102,34 +156,12 @@ def rungs(found: Sequence[Known], eligible: int) -> list[int]:
 # ------------------------------------------------------------------------------------- at the end
 
 
-def _reserve(question: Question, found: Sequence[Known], pace: Pace) -> float:
-    """Seconds to keep for what the pick costs, as far as it may not be known yet."""
-    leaders = [k for k in found if k.rows]
-    if needs_costs(question) or (leaders and all(k.cost for k in leaders)):
-        return 0.0
-    return pace.cost()
-
-
-def _last(
-    question: Question, found: Sequence[Known], now: Standing, left: float | None
-) -> Next | None:
+def _last(view: _View, left: float | None) -> Next | None:
     """What the pick costs, then what its ties cost, while there is time."""
+    found, now = view.found, view.now
     tried = [i for i in np.argsort(-now.best, kind="stable") if found[i].rows and now.eligible[i]]
-    wanted = [i for i in tried if i == tried[0] or i in now.ties]
-    for i in wanted:
+    for i in [*tried[:1], *(i for i in tried[1:] if i in now.ties)]:
         known = found[i]
-        if known.cost is None and (left is None or left >= Pace(found).cost()):
+        if known.cost is None and (left is None or left >= view.pace.cost()):
             return Next(cost_of(known.spec), left)
     return None
-
-
-def leader(question: Question, rows: Iterable[Row]) -> str:
-    """How things stand, in a line."""
-    found, _ = gathered(question, rows)
-    now = standing(question, found)
-    if now.leader is None:
-        return "no trial has finished yet"
-    spec, others = found[now.leader].spec, len(now.ties)
-    name = f"{spec.backbone.name} · {spec.freeze.label}"
-    rivals = f", {others} not told from it" if others else ""
-    return f"leads: {name}, the best with {100 * now.best[now.leader]:.0f}%{rivals}"

@@ -80,7 +80,7 @@ Sure = Annotated[
 TimeBudget = Annotated[
     str | None, typer.Option(metavar="30min", help="In all; the best answer by then.")
 ]
-Seeds = Annotated[int, typer.Option(min=1, max=20, help="Trainings of each at most.")]
+Seeds = Annotated[int, typer.Option(min=1, max=100, help="Trainings of each at most.")]
 ImageSize = Annotated[int, typer.Option(min=16, max=2048, help="Side of the pictures, in pixels.")]
 Export = Annotated[
     Path | None,
@@ -124,7 +124,7 @@ def choose(
 
     The same command continues one that was stopped, with a fresh time budget.
     """
-    from bench.cli import choosing
+    from bench.cli import asking, choosing
 
     limits = {
         "latency": amounts.amount("--max-latency", max_latency, amounts.LATENCY, "5ms"),
@@ -133,7 +133,7 @@ def choose(
         "throughput": amounts.amount("--min-throughput", min_throughput, amounts.RATE, "50"),
     }
     choosing.choose(
-        choosing.Wanted(
+        asking.Wanted(
             task=task,
             backbones=tuple(_words(backbones)),
             freezes=tuple(map(_freeze, _words(freezes))),

@@ -265,7 +265,5 @@ def _spent(choice: Choice) -> Iterator[str]:
         return
     every = sum(len(c.specs) for c in choice.candidates)
     probes = f" and {probed:,} probe{'' if probed == 1 else 's'}" if probed else ""
-    budget = choice.question.budget_seconds
-    of = f", of a budget of {forms.duration(budget)}" if budget else ""
     trials = f"{tried:,} of {every:,} trial{'' if every == 1 else 's'}"
-    yield f"Spent: {forms.duration(choice.seconds)}{of}, on {trials}{probes}."
+    yield f"Spent: {forms.duration(choice.seconds)} in all, on {trials}{probes}."

@@ -23,6 +23,8 @@ from bench.running.runner import Listener
 from bench.running.store import Store
 from bench.tasks import Row, Spec
 
+AGAIN_SECONDS = 0.1
+"""How often a worker is ended whose time is up: it may have been about to start."""
 TIMED_SECONDS = 2.0
 """How long a measurement of cost times each kind of step: enough to choose by."""
 
@@ -119,7 +121,10 @@ def run(
     """
     rows, ran = list(settled), set[str]()
     try:
-        while (task := policy(rows, deadline.left)) is not None and task.spec.key not in ran:
+        while deadline.left != 0:
+            task = policy(rows, deadline.left)
+            if task is None or task.spec.key in ran:
+                break
             listener.trial_begins(task.spec)
             finished, given_up = _within(_limit(task, deadline), task.spec, engine, listener)
             if given_up and (isinstance(task.spec, TrialSpec) or deadline.left == 0):
@@ -142,13 +147,7 @@ def _within(
     seconds: float | None, spec: Spec, engine: Engine, listener: Listener
 ) -> tuple[Finished, bool]:
     """Execute a task; after so many seconds its worker is ended, which the second value tells."""
-    over = threading.Event()
-
-    def end() -> None:
-        over.set()
-        engine.close()
-
-    with _timer(seconds, end):
+    with _ending(seconds, engine) as over:
         finished = engine.execute(spec, partial(listener.progress, spec))
     if not over.is_set() or finished.result.status == "ok":
         return finished, False
@@ -158,17 +157,27 @@ def _within(
 
 
 @contextmanager
-def _timer(seconds: float | None, work: Callable[[], None]) -> Iterator[None]:
+def _ending(seconds: float | None, engine: Engine) -> Iterator[threading.Event]:
+    """After so many seconds end what the engine runs, and whatever it starts instead."""
+    over, done = threading.Event(), threading.Event()
+
+    def end() -> None:
+        if done.wait(seconds):
+            return
+        over.set()
+        while not done.wait(AGAIN_SECONDS):
+            engine.close()
+
     if seconds is None:
-        yield
+        yield over
         return
-    timer = threading.Timer(seconds, work)
-    timer.daemon = True
-    timer.start()
+    thread = threading.Thread(target=end, daemon=True)
+    thread.start()
     try:
-        yield
+        yield over
     finally:
-        timer.cancel()
+        done.set()
+        thread.join()
 
 
 class Switch:
@@ -200,13 +209,18 @@ class Switch:
         costs = isinstance(spec, CostSpec)
         if costs != self._costs:
             self._engine.close()
-            self._engine = LocalEngine(self._setup_for(costs), self._seconds)
-            self._costs = costs
+            self._engine, self._costs = self._next_engine(costs), costs
         return self._engine.execute(spec, report, turn, save)
 
     def close(self) -> None:
         """End the worker, on whatever thread."""
         self._engine.close()
+
+    def _next_engine(self, costs: bool) -> LocalEngine:
+        """Not waited for: a worker that does not start fails its task, as any later one does."""
+        engine = LocalEngine(self._setup_for(costs), self._seconds, wait=False)
+        engine.stack, engine.environment = self.stack, self._engine.environment
+        return engine
 
     def _setup_for(self, costs: bool) -> Setup:
         if not costs:
