@@ -3,42 +3,48 @@
     python -m benchmarks.choosing                  measures, writes results/reference/choosing.json
     python -m benchmarks.choosing --show FILE      prints what such a file says
 
-For each dataset, one after another in one run and with nothing in the cache but decoded pictures:
-`bench run` over the suite with its first seed alone, and `bench choose` over the whole suite with a
-budget of a share of what the sweep would take. The sweep itself (every seed) was run before: its
-rows in results/reference/small_zoo say how good every candidate is. Its time is what the first seed
-took here, plus for each further seed the steps of phase 2 again, at the pace of their later epochs:
-less than it would take, since it leaves out compiling, evaluation, guards and process starts.
+The full sweep of suites/small_zoo.toml (four backbones, three strategies, five seeds, on three
+datasets) was run before: results/reference/small_zoo. Here `bench choose` runs over the same suite,
+one dataset after another, as a command, with a budget of a share of the sweep's time and with
+nothing in the cache but decoded pictures.
 
-A pick is judged by the sweep's test accuracies, means over all seeds, of which `bench choose` saw
-none: what it loses against the highest of them. The highest of twelve means is itself a lucky one,
-so a choice that loses nothing at all is not to be expected.
+**What a pick loses** is judged by the sweep: test accuracies, means over all five seeds, of which
+`bench choose` saw none. The highest of twelve such means is itself a lucky one, so that a pick that
+loses nothing at all is not to be expected.
+
+**The sweep's time** is what it would have taken at the choice's pace, because it ran beside other
+work and the choice did not. A candidate that the choice tried counts with the seconds of a trial
+there, for each of its seeds; another one with the fastest of its seeds in the sweep, times the
+ratio that those which ran in both come to. Passes through the backbones are brought to that pace,
+too. Starting processes is left out of it, and is in the choice's time, as everything is that the
+command does: looking at the pictures, measuring what the pick costs, the report.
 """
 
 import argparse
 import statistics
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from tabulate import tabulate
 
-from bench import suite as suites
 from bench.analysis import choosing
 from bench.errors import BenchError
 from bench.records import Environment, Record, Stack, TrialResult
 from bench.running import store
 from benchmarks import commands, swept, written
-from benchmarks.swept import Sweep
+from benchmarks.swept import Sweep, Swept
 
 SUITE = Path("suites/small_zoo.toml")
 SWEEP = Path("results/reference/small_zoo")
 PICKS = Path("results/reference")
+REPORTS = Path("reports/reference")
 OUTPUT = Path("results/reference/choosing.json")
 DATASETS = ("cats_vs_dogs", "tf_flowers", "stanford_dogs")
-SHARE = 0.19
+SHARE = 0.17
 """Of the sweep's time, for `bench choose` in all."""
+RATIO = 0.7
+"""Guess at the choice's pace over the sweep's, for the budget of the first that runs."""
 
 
 class Run(Record):
@@ -46,24 +52,13 @@ class Run(Record):
 
     Attributes:
         dataset: its name.
-        first_seed_seconds: wall time of the sweep's first seed, as a command.
-        other_seeds_seconds: of each further seed: the steps of phase 2 alone.
-        seeds: of the sweep.
         budget_seconds: that `bench choose` was given.
         seconds: wall time that it took, as a command.
     """
 
     dataset: str
-    first_seed_seconds: float
-    other_seeds_seconds: float
-    seeds: int
     budget_seconds: float
     seconds: float
-
-    @property
-    def sweep_seconds(self) -> float:
-        """Of a full sweep on this machine, at the least."""
-        return self.first_seed_seconds + (self.seeds - 1) * self.other_seeds_seconds
 
 
 class Study(Record):
@@ -78,62 +73,95 @@ class Study(Record):
 
 
 def measure(datasets: Sequence[str], share: float) -> Study:
-    """Run both commands for each dataset."""
-    runs = [_of_dataset(name, share) for name in datasets]
-    row = store.read(_folder(datasets[0])).rows[0]
+    """Choose for one dataset after another."""
+    runs: list[Run] = []
+    for dataset in datasets:
+        ratios = [ratio(_sweep(run.dataset), _chosen(run.dataset)) for run in runs]
+        pace = statistics.mean(ratios) if ratios else RATIO
+        runs.append(_of_dataset(dataset, share * sweep_seconds(_sweep(dataset), (), pace)))
+    row = _chosen(datasets[0])[0]
     assert row.environment is not None
     return Study(stack=row.stack, environment=row.environment, runs=tuple(runs))
 
 
-def _of_dataset(dataset: str, share: float) -> Run:
-    only = ("--set", f'matrix.datasets=["{dataset}"]')
-    seeds = len({t.seed for t in suites.load(SUITE).trials})
-    with tempfile.TemporaryDirectory() as folder:
-        _without_activations()
-        first = commands.bench(
-            "run", str(SUITE), *only, "--set", "matrix.seeds=[0]", "--results", folder
-        )
-        if first.code != 0:
-            raise BenchError(f"{dataset}: the sweep's first seed ended with {first.code}")
-        rows = store.read(Path(folder)).rows
-    others = sum(map(_tuning, rows))
-    budget = share * (first.seconds + (seeds - 1) * others)
-    _without_activations()
-    chosen = commands.bench(
-        "choose", str(SUITE), *only, "--time-budget", f"{budget:.0f}s", "--results", str(PICKS),
-        "--output", str(Path("reports/reference") / _folder(dataset).name),
-    )  # fmt: skip
-    if chosen.code != 0:
-        raise BenchError(f"{dataset}: bench choose ended with {chosen.code}")
-    return Run(
-        dataset=dataset,
-        first_seed_seconds=first.seconds,
-        other_seeds_seconds=others,
-        seeds=seeds,
-        budget_seconds=budget,
-        seconds=chosen.seconds,
-    )
-
-
-def _without_activations() -> None:
-    """Nothing that another run has computed may help this one."""
+def _of_dataset(dataset: str, budget: float) -> Run:
     for kind in ("activations", "heads"):
-        ran = commands.bench("cache", "--clear", "--kind", kind)
-        if ran.code != 0:
-            raise BenchError(f"bench cache --clear --kind {kind} ended with {ran.code}")
+        _ran("cache", "--clear", "--kind", kind)
+    output = str(REPORTS / _folder(dataset).name)
+    seconds = _ran(
+        *("choose", str(SUITE), "--set", f'matrix.datasets=["{dataset}"]'),
+        *("--time-budget", f"{budget:.0f}s", "--results", str(PICKS), "--output", output),
+    )
+    return Run(dataset=dataset, budget_seconds=round(budget), seconds=seconds)
 
 
-def _tuning(row: TrialResult) -> float:
-    """Seconds of phase 2's epochs, all at the pace of the later ones: the first compiles."""
-    if row.phase2 is None:
-        return 0.0
-    later = [epoch.seconds for epoch in row.phase2.epochs[1:]]
-    return len(row.phase2.epochs) * statistics.median(later)
+def _ran(*words: str) -> float:
+    """Seconds of a command that ended well."""
+    ran = commands.bench(*words)
+    if ran.code != 0:
+        raise BenchError(f"bench {' '.join(words)}: ended with {ran.code}")
+    return ran.seconds
 
 
 def _folder(dataset: str) -> Path:
     """Of a choice's results."""
     return PICKS / f"choose-{SUITE.stem}-{dataset}"
+
+
+def _chosen(dataset: str) -> tuple[TrialResult, ...]:
+    return store.read(_folder(dataset)).rows
+
+
+def _sweep(dataset: str) -> Sweep:
+    return next(s for s in swept.read([SWEEP]) if s.name == dataset)
+
+
+# ------------------------------------------------------------------------------- the sweep's time
+
+
+def sweep_seconds(sweep: Sweep, chosen: Iterable[TrialResult], pace: float) -> float:
+    """Of a sweep, at the pace of trials of the same candidates that ran elsewhere.
+
+    Args:
+        sweep: on one dataset.
+        chosen: those trials.
+        pace: their seconds over the sweep's, for what did not run there.
+    """
+    own = _seconds(chosen)
+    total = 0.0
+    for candidate in sweep.candidates:
+        if candidate.strategy == "head_only":  # the pass, then seeds that take next to nothing
+            total += pace * candidate.rows[0].seconds
+        else:
+            seconds = own.get(_name(candidate.rows[0]), pace * _fastest(candidate))
+            total += len(candidate.rows) * seconds
+    return total
+
+
+def ratio(sweep: Sweep, chosen: Iterable[TrialResult]) -> float:
+    """Seconds of trials over those of the sweep's fastest seeds, where both ran."""
+    own = _seconds(chosen)
+    both = [c for c in sweep.candidates if _name(c.rows[0]) in own and c.strategy != "head_only"]
+    if not both:
+        raise BenchError(f"{sweep.name}: no two-phase trial ran in both")
+    return sum(own[_name(c.rows[0])] for c in both) / sum(map(_fastest, both))
+
+
+def _seconds(chosen: Iterable[TrialResult]) -> dict[tuple[str, str], float]:
+    """Of a trial of each candidate with two phases: phase 2, which nothing is shared in."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for row in chosen:
+        if row.status == "ok" and row.phase2:
+            found.setdefault(_name(row), []).append(row.phase2.seconds)
+    return {name: statistics.mean(seconds) for name, seconds in found.items()}
+
+
+def _fastest(candidate: Swept) -> float:
+    return min(row.phase2.seconds for row in candidate.rows if row.phase2)
+
+
+def _name(row: TrialResult) -> tuple[str, str]:
+    return row.spec.backbone.name, row.spec.freeze.label
 
 
 # ------------------------------------------------------------------------------------ showing
@@ -146,23 +174,14 @@ def read(file: Path) -> Study:
 
 def rendered(study: Study) -> str:
     """A line for each dataset, as Markdown."""
-    sweeps = {sweep.name: sweep for sweep in swept.read([SWEEP])}
     titles = (
-        "dataset",
-        "pick",
-        "best of the sweep",
-        "pick, test % in the sweep",
-        "best, test %",
-        "lost, points",
-        "best with",
-        "within 0.5 with",
-        "sweep",
-        "choice",
-        "share of its time",
+        *("dataset", "pick", "best of the sweep", "pick, test %", "best, test %", "lost, points"),
+        *("best with", "within 0.5 with", "sweep", "choice", "share of its time"),
     )
-    lines = [_line(run, sweeps[run.dataset]) for run in study.runs]
+    lines = [_line(run, _sweep(run.dataset)) for run in study.runs]
     table = tabulate(lines, titles, tablefmt="github", disable_numparse=True)
-    return f"{table}\n\nMeasured on {study.stack.id}, {_machine(study)}."
+    machine = f"{study.environment.processor}, {study.environment.cores} cores"
+    return f"{table}\n\nMeasured on {study.stack.id}, {machine}."
 
 
 def _line(run: Run, sweep: Sweep) -> list[str]:
@@ -170,8 +189,9 @@ def _line(run: Run, sweep: Sweep) -> list[str]:
     if choice is None or choice.pick is None:
         raise BenchError(f"{_folder(run.dataset)}: expected a choice with a pick")
     means = {c.label: float(np.mean(c.test)) for c in sweep.candidates}
-    best = max(means, key=lambda label: means[label])
-    pick = choice.pick
+    best, pick = max(means, key=lambda label: means[label]), choice.pick
+    chosen = _chosen(run.dataset)
+    seconds = sweep_seconds(sweep, chosen, ratio(sweep, chosen))
     return [
         run.dataset,
         pick.label,
@@ -181,17 +201,14 @@ def _line(run: Run, sweep: Sweep) -> list[str]:
         f"{100 * (means[best] - means[pick.label]):.1f}",
         f"{100 * pick.best:.0f}%",
         f"{100 * pick.close:.0f}%",
-        f"{run.sweep_seconds / 60:.1f} min",
+        f"{seconds / 60:.1f} min",
         f"{run.seconds / 60:.1f} min",
-        f"{100 * run.seconds / run.sweep_seconds:.0f}%",
+        f"{100 * run.seconds / seconds:.0f}%",
     ]
 
 
-def _machine(study: Study) -> str:
-    return f"{study.environment.processor}, {study.environment.cores} cores"
-
-
 def main() -> None:
+    """Measure, or show what was measured."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--show", type=Path, help="print a study instead of making one")
     parser.add_argument("--share", type=float, default=SHARE)
