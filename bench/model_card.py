@@ -23,6 +23,8 @@ NAME = "bench.json"
 """Of the card in a ``.keras`` archive."""
 FOLDER = "assets.extra"
 """Of a SavedModel: where the card lies."""
+LARGEST = 2**20
+"""Bytes of a card; a thousand class names are some twenty thousand."""
 ONNX_KEY = "bench"
 """Of an ONNX model's metadata: the card."""
 
@@ -161,4 +163,8 @@ def _in_archive(path: Path) -> bytes | None:
     if not zipfile.is_zipfile(path):
         return None
     with zipfile.ZipFile(path) as archive:
-        return archive.read(NAME) if NAME in archive.namelist() else None
+        if NAME not in archive.namelist():
+            return None
+        if archive.getinfo(NAME).file_size > LARGEST:
+            raise BenchError(f"{path}: its {NAME} is larger than any card: {LARGEST:,} bytes")
+        return archive.read(NAME)

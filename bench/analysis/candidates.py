@@ -20,6 +20,9 @@ from bench.records import TrialResult, TrialSpec
 from bench.running import cases
 from bench.tasks import Row
 
+LEEWAY = 2.0
+"""A speed that was measured beside other work excludes a candidate beyond this factor only."""
+
 R = TypeVar("R", TrialResult, ProbeResult)
 
 
@@ -216,12 +219,12 @@ def _broken(known: Known, limits: Limits) -> Iterable[str]:
     if limits.latency:
         if cost.latency is None:
             yield "its latency is not known here, and there is a limit to it"
-        elif cost.latency.median > limits.latency:
+        elif cost.latency.median > limits.latency * _leeway(cost):
             yield f"{cost.latency.median:.3g} ms a picture, more than {limits.latency:g} ms"
     if limits.throughput:
         if cost.device is None:
             yield "its images/s are not known here, and there is a limit to them"
-        elif cost.device.median < limits.throughput:
+        elif cost.device.median < limits.throughput / _leeway(cost):
             yield f"{cost.device.median:.3g} images/s, fewer than {limits.throughput:g}"
     if limits.memory:
         if cost.memory is None:
@@ -230,13 +233,21 @@ def _broken(known: Known, limits: Limits) -> Iterable[str]:
             yield f"{cost.memory.peak / 2**20:,.0f} MiB, more than {limits.memory / 2**20:,.0f} MiB"
 
 
+def _leeway(cost: CostResult) -> float:
+    """How far beyond a limit a speed is certainly too slow, though other work disturbed it."""
+    return LEEWAY if cost.doubtful else 1.0
+
+
 def near_limit(known: Known, limits: Limits) -> str:
-    """Where what was measured reaches across a limit, though its median keeps to it."""
+    """Where what was measured reaches across a limit, though it does not exclude."""
     cost = known.cost
     if cost is None:
         return ""
+    busy = "; measured beside other work, so it is in doubt" if cost.doubtful else ""
+    if limits.latency and cost.latency and cost.latency.median > limits.latency:
+        return f"{cost.latency.median:.3g} ms a picture, more than {limits.latency:g} ms{busy}"
     if limits.latency and cost.latency and cost.latency.p90 > limits.latency:
-        return f"one call in ten took longer than {limits.latency:g} ms"
+        return f"one call in ten took longer than {limits.latency:g} ms{busy}"
     if limits.throughput and cost.device and cost.device.low < limits.throughput:
-        return f"some bursts were slower than {limits.throughput:g} images/s"
+        return f"some bursts were slower than {limits.throughput:g} images/s{busy}"
     return ""

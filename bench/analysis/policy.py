@@ -47,11 +47,15 @@ class Policy:
     Args:
         question: what was asked.
         saves: the pick is to be trained once more at the end, to save its model.
+
+    Attributes:
+        why: why nothing more runs, once it has said so.
     """
 
     def __init__(self, question: Question, saves: bool = False) -> None:
         self._question, self._saves = question, saves
         self._last: tuple[list[str], _View] | None = None
+        self.why = ""
 
     def __call__(self, rows: Sequence[Row], left: float | None) -> Next | None:
         """What to run next; None when enough is known, or nothing more fits.
@@ -61,13 +65,18 @@ class Policy:
             left: seconds of the budget, None without one.
         """
         if left is not None and left <= 0:
+            self.why = "the time is up"
             return None
         view = self._view(rows)
         if first := _before_trials(self._question, view.found, left):
             return first
         spare = math.inf if left is None else left - self._reserve(view)
-        if not view.now.clear and (spec := _next_trial(view, spare)):
+        if view.now.clear:
+            self.why = "the leader is clear"
+        elif spec := _next_trial(view, spare):
             return Next(spec, None if left is None else spare)
+        else:
+            self.why = self._stuck(view, spare)
         return _last(view, left)
 
     def leader(self, rows: Sequence[Row]) -> str:
@@ -79,6 +88,17 @@ class Policy:
         name = f"{spec.backbone.name} · {spec.freeze.label}"
         rivals = f", {others} not told from it" if others else ""
         return f"leads: {name}, the best with {100 * view.now.best[view.now.leader]:.0f}%{rivals}"
+
+    def _stuck(self, view: _View, spare: float) -> str:
+        """Why no trial runs though the leader is not clear."""
+        waiting = [i for climbers in _climbers(view, math.isfinite(spare)) for i in climbers]
+        if not waiting:
+            return "no other trial is worth its time, or the halving is at its end"
+        seconds = [view.pace.trial(view.found[i].untried[0]) or 0.0 for i in waiting]
+        return (
+            f"the next trial would take about {min(seconds):.0f} s, and of the time there are "
+            f"{max(spare, 0.0):.0f} s for it, what the pick costs and what comes after apart"
+        )
 
     def _view(self, rows: Sequence[Row]) -> _View:
         """Worked out once for the same rows."""

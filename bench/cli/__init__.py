@@ -32,7 +32,7 @@ from bench.cli import (
     show,
     stacks,
 )
-from bench.cli.console import err, out
+from bench.cli.console import err, out, plain
 from bench.errors import BenchError
 
 app = typer.Typer(
@@ -74,7 +74,7 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except BenchError as error:
-        err.print(f"bench: {error}", style="bold red", markup=False, soft_wrap=True)
+        err.print(f"bench: {plain(str(error))}", style="bold red", markup=False, soft_wrap=True)
         sys.exit(2)
     except Exception:
         traceback.print_exc()

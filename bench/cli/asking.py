@@ -58,15 +58,18 @@ class Wanted:
     results: Path
 
 
-def check(wanted: Wanted, backend: str) -> None:
+def check(wanted: Wanted, backend: str, settings: "Settings") -> None:
     """What can be told wrong before anything is read."""
     from bench import sweep
     from bench.running import saving
     from bench.zoo import backbones
 
     for name in wanted.backbones:
-        if not sweep.is_file(name):
-            backbones.row(name)
+        if sweep.is_file(name) or name in backbones.BACKBONES:
+            continue
+        if any((folder / f"{name}.keras").is_file() for folder in settings.weights):
+            raise BenchError(f"--backbones {name}: a file of that name is there: give {name}.keras")
+        backbones.row(name)
     if wanted.export is not None:
         saving.check(wanted.export, backend, force=wanted.force)
 

@@ -16,6 +16,7 @@ from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.analysis.choice import Candidate, Choice
+    from bench.analysis.policy import Policy
     from bench.choices import Question
     from bench.reporting.live import LiveReport
     from bench.running.adaptive import Deadline, Ending, Next, Switch
@@ -38,7 +39,8 @@ def choose(wanted: Wanted) -> None:
     from bench.running.adaptive import Deadline
     from bench.settings import Settings
 
-    asking.check(wanted, backends.chosen(None))
+    settings = Settings.from_environment()
+    asking.check(wanted, backends.chosen(None), settings)
     kept = REPORT_SECONDS + (EXPORT_SECONDS if wanted.export else 0.0)
     if wanted.budget is not None and wanted.budget <= kept:
         raise BenchError(
@@ -46,7 +48,6 @@ def choose(wanted: Wanted) -> None:
             f"{' and the export take' if wanted.export else ' takes'}"
         )
     deadline = Deadline(None if wanted.budget is None else wanted.budget - kept)
-    settings = Settings.from_environment()
     try:
         suite, text = asking.suite(wanted, settings)
         question = asking.question(wanted, suite, settings)
@@ -54,10 +55,12 @@ def choose(wanted: Wanted) -> None:
         err.print("bench: interrupted while looking at the data: nothing was measured yet")
         raise typer.Exit(130) from None
     folder = wanted.results / question.name
-    ending, saved = _measured(wanted, question, suite, text, folder, settings, deadline)
+    ending, saved, problem = _measured(*(wanted, question, suite, text, folder, settings, deadline))
     _report(wanted, folder, settings, ending)
     if saved is not None:
-        _say_saved(saved)
+        _say_saved(saved, wanted)
+    if problem is not None:
+        raise problem
     if ending.why == "interrupted":
         raise typer.Exit(130)
     right = _picked(question, ending) and (saved is None or saved.checked)
@@ -75,9 +78,10 @@ def _measured(
     folder: Path,
     settings: "Settings",
     deadline: "Deadline",
-) -> "tuple[Ending, Saved | None]":
-    """Run what the policy asks for, answer, and save the pick; rows of earlier runs count."""
+) -> "tuple[Ending, Saved | None, BenchError | None]":
+    """Run what the policy asks for, answer, and save the pick, or say why that went wrong."""
     from bench.analysis import choosing
+    from bench.analysis.policy import Policy
     from bench.choices import FILE
     from bench.reporting import choice_tables
     from bench.running import adaptive, store
@@ -90,16 +94,24 @@ def _measured(
             with _live(wanted, question) as live:
                 settled = _settled(held, engine, question)
                 live.begins(engine.stack, _tasks(question), len(settled))
-                policy = _policy(question, wanted)
-                ending = adaptive.run(policy, settled, held, engine, live, deadline)
+                policy = Policy(question, saves=wanted.export is not None)
+                ask = _asking(policy, wanted)
+                ending = adaptive.run(ask, settled, held, engine, live, deadline)
+            why = "interrupted: the answer so far" if ending.why == "interrupted" else policy.why
+            (err if wanted.json else out).print(f"stopped: {why}\n", markup=False, soft_wrap=True)
             choice = choosing.answer(question, ending.rows)
             form = "json" if wanted.json else "console"
             command = _command(wanted, choice)
             out.print(choice_tables.document(choice, form, command), markup=False, soft_wrap=True)
-            saved = None
+            saved = problem = None
             if wanted.export and choice.pick and ending.why != "interrupted":
-                saved = _saved(choice.pick, wanted.export, engine, wanted.force)
-    return ending, saved
+                try:
+                    saved = _saved(choice.pick, wanted.export, engine, wanted.force)
+                except BenchError as error:
+                    problem = error
+                except KeyboardInterrupt:
+                    problem = BenchError(f"{wanted.export}: interrupted, so there is no model")
+    return ending, saved, problem
 
 
 @contextmanager
@@ -149,25 +161,23 @@ def _tasks(question: "Question") -> int:
     return len(question.trials) + len(question.probes)
 
 
-def _policy(question: "Question", wanted: Wanted) -> "Ask":
+def _asking(policy: "Policy", wanted: Wanted) -> "Ask":
     """The policy, which says after each trial how things stand, and once what looks mislabelled."""
-    from bench.analysis.policy import Policy
     from bench.probes import ProbeResult
     from bench.records import TrialResult
     from bench.reporting import data_look
 
     console = err if wanted.json else out
-    told = False
-
-    policy = Policy(question, saves=wanted.export is not None)
+    told, led = False, ""
 
     def ask(rows: "Sequence[Row]", left: float | None) -> "Next | None":
-        nonlocal told
+        nonlocal told, led
         last = rows[-1] if rows else None
         if isinstance(last, ProbeResult) and last.status == "ok" and not told:
             told = True
             console.print(data_look.render_suspects(last), markup=False, soft_wrap=True)
-        if isinstance(last, TrialResult):
+        if isinstance(last, TrialResult) and last.key != led:
+            led = last.key
             console.print(f"  {policy.leader(rows)}", markup=False, soft_wrap=True)
         return policy(rows, left)
 
@@ -188,7 +198,7 @@ def _command(wanted: Wanted, choice: "Choice") -> str:
         words += ["--seeds", str(max(beyond) + 1)]
     elif beyond:
         words += ["--set", f"matrix.seeds={sorted(asked | beyond)}"]
-    if wanted.export and not wanted.force:
+    if wanted.export and choice.pick and not wanted.force:
         words.append("--force")
     return shlex.join(words)
 
@@ -206,23 +216,28 @@ def _saved(pick: "Candidate", path: Path, engine: "Switch", force: bool) -> "Sav
     return saving.save(engine, best.spec, path, force=force, begins=begins)
 
 
-def _say_saved(saved: "Saved") -> None:
-    words = f"model: {saved.path}: {100 * saved.test_accuracy:.1f}% on test"
+def _say_saved(saved: "Saved", wanted: Wanted) -> None:
+    to = err if wanted.json else out
+    words = (
+        f"model: {saved.path}: seed {saved.card.seed}, the best on val; "
+        f"{100 * saved.test_accuracy:.1f}% on test (the answer is the mean over seeds)"
+    )
     if saved.rounding:
         words += (
             f"; in float32 its probabilities differ by up to {saved.rounding:.1e} from the trial's"
         )
-    out.print(words, markup=False, soft_wrap=True)
+    to.print(words, markup=False, soft_wrap=True)
     for tried in saved.reloaded:
         if tried.ok:
             apart = f"{tried.largest_difference:.1e}"
+            same = f"another class on {tried.changed}" if tried.changed else "the same predictions"
             text = (
-                f"loaded without Bench by {tried.backend}: the same predictions on "
-                f"{tried.pictures} pictures (probabilities differ by {apart} at most)"
+                f"loaded without Bench by {tried.backend}: {same} of {tried.pictures} pictures "
+                f"(probabilities differ by {apart} at most)"
             )
         else:
             text = f"NOT the same when loaded by {tried.backend}: {tried.reason}"
-        out.print(f"  {text}", markup=False, soft_wrap=True)
+        to.print(f"  {text}", markup=False, soft_wrap=True)
 
 
 def _report(wanted: Wanted, folder: Path, settings: "Settings", ending: "Ending") -> None:
@@ -234,7 +249,7 @@ def _report(wanted: Wanted, folder: Path, settings: "Settings", ending: "Ending"
     to.print(f"\nresults: {folder}", markup=False, soft_wrap=True)
     if ending.why == "interrupted" or not ending.rows:
         words = shlex.join(["bench", "report", str(folder), "-o", str(output)])
-        to.print(f"report: {words}", markup=False, soft_wrap=True)
+        to.print(f"for a report: {words}", markup=False, soft_wrap=True)
         return
     made = report.build([folder], output, settings)
     to.print(f"report: {made.page}", markup=False, soft_wrap=True)

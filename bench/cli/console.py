@@ -42,10 +42,15 @@ def named_suite(what: Sequence[str]) -> Path | None:
     return path if len(what) == 1 and named else None
 
 
+def plain(text: str) -> str:
+    """Without what a terminal would obey: names of files and classes are somebody else's."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def notes(texts: Iterable[str]) -> None:
     """Say what is worth knowing and stops nothing."""
     for text in texts:
-        err.print(f"bench: note: {text}", markup=False, soft_wrap=True)
+        err.print(f"bench: note: {plain(text)}", markup=False, soft_wrap=True)
 
 
 @contextmanager

@@ -84,12 +84,13 @@ def _look(
     form: Form,
     settings: "Settings",
 ) -> None:
+    from bench import sweep
     from bench.data import look, splits, tasks
     from bench.data.apart import open_apart
     from bench.records import Data
     from bench.reporting import data_look
 
-    asked = Data(dataset=tasks.dataset(what, settings), image_size=image_size)
+    asked = Data(dataset=tasks.dataset(what, settings), image_size=image_size, splits=sweep.SPLITS)
     with _reading() as progress:
         images = open_apart(asked.dataset, image_size, settings, progress)
     seen = look.look(images, splits.split(images, asked), asked.dataset)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.console import err, notes, out
+from bench.cli.console import err, notes, out, plain
 
 if TYPE_CHECKING:
     from bench.training.predicting import Classifier, Guess
@@ -53,7 +53,7 @@ def predict(
     out.print(_text(model, loaded, found, form), markup=False, soft_wrap=True)
     unread = [guess for guess in found if guess.classes is None]
     for guess in unread:
-        err.print(f"bench: {guess.file}: {guess.reason}", markup=False, soft_wrap=True)
+        err.print(plain(f"bench: {guess.file}: {guess.reason}"), markup=False, soft_wrap=True)
     raise typer.Exit(1 if unread else 0)
 
 
@@ -86,7 +86,7 @@ def _text(model: Path, loaded: "Classifier", found: "Sequence[Guess]", form: Gue
         return _document(model, loaded, found)
     if form is GuessForm.CSV:
         lines = [
-            (str(guess.file), rank, name, value)
+            (plain(str(guess.file)), rank, plain(name), value)
             for guess in found
             for rank, (name, value) in enumerate(guess.classes or (), 1)
         ]

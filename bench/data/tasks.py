@@ -42,7 +42,12 @@ def dataset(text: str, settings: Settings | None = None) -> Dataset:
         return _of_tfds(text, name, settings)
     if text in DATASETS:
         return Dataset(name=text)
-    path = Path(text).expanduser()
+    try:
+        path = Path(text).expanduser()
+        path.stat()
+    except (RuntimeError, OSError, ValueError) as error:
+        if not isinstance(error, FileNotFoundError):
+            raise DatasetError(f"{text!r}: {error}: expected {_expected()}") from error
     if path.is_dir():
         return _of_folder(text, path)
     if path.exists():

@@ -16,6 +16,8 @@ from bench.records import Stack
 from bench.reporting.forms import duration
 from bench.tasks import Row, Spec
 
+FEW = 30
+"""Val pictures, below which a probe's accuracy says nothing."""
 PLAIN_SECONDS = 30.0
 """On a plain log, at most one line about a trial's steps in so many seconds."""
 
@@ -144,6 +146,8 @@ def outcome(result: Row) -> str:
         ways = ", ".join(way.mode for way in result.passes)
         return f"{len(result.probes)} probes ({ways}) · {duration(result.seconds)}"
     if isinstance(result, ProbeResult):
+        if result.dataset is None or result.dataset.val < FEW:
+            return f"probed · {duration(result.seconds)}"
         accuracy = sum(result.linear) / max(len(result.linear), 1)
         return f"linear probe: val {100 * accuracy:.1f}% · {duration(result.seconds)}"
     failed = result.failed_guards

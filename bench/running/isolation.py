@@ -19,6 +19,7 @@ from typing import IO
 import psutil
 from pydantic import ValidationError
 
+import bench
 from bench.costs import CostResult
 from bench.errors import WorkerError
 from bench.probes import ProbeSpec
@@ -36,7 +37,10 @@ RETIRE_BYTES = 2 * 2**30
 keeps the graph of every model it traced (through its registry of custom gradients) until the
 process ends, about 0.1 to 0.4 GiB a trial."""
 LOG_LINES = 5
-COMMAND = (sys.executable, "-m", "bench.running.worker")
+HOME = Path(bench.__file__).parents[1]
+"""Where this very code lies, so that workers import no other."""
+COMMAND = (sys.executable, "-P", "-m", "bench.running.worker")
+"""With -P, a folder called bench where the command was started does not hide the package."""
 
 Turn = Callable[[], int]
 """Blocks until a worker may time something; gives how many others take turns with it."""
@@ -240,6 +244,8 @@ class Worker:
 def _environ(setup: Setup) -> dict[str, str]:
     """What a worker's process is started with: frameworks read it when they are imported."""
     environ = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | dict(os.environ)
+    paths = [str(HOME), environ.get("PYTHONPATH", "")]
+    environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     if setup.backend is not None:
         environ[backends.VARIABLE] = setup.backend
     if setup.gpu is not None:

@@ -104,7 +104,9 @@ def _tried(reader: str, path: Path, sample: Path, allowed: float) -> Reloaded:
     said = _run(reader, path, sample)
     apart = said.largest_difference
     reason = said.reason
-    if not reason and (apart is None or not apart <= allowed):  # nan is no answer
+    if not reason and (apart is None or not said.pictures):
+        reason = "it said nothing of any picture"
+    elif not reason and apart is not None and not apart <= allowed:  # nan is no answer
         reason = f"a probability is off by {apart:.2g}: expected at most {allowed}"
     return Reloaded(
         backend=reader,

@@ -4,10 +4,10 @@ A store keeps what trials predicted, not what they trained. With pictures, featu
 cached, running one of them again costs little.
 """
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from bench import model_card
@@ -114,14 +114,15 @@ def save(
         begins: told of each backend that is about to load the file.
 
     Returns:
-        The model. It is there though a check failed: that is for the caller to say.
+        The model. It is there though a check failed, under another name if a model was there: that
+        is for the caller to say.
 
     Raises:
         BenchError: the trial did not end well, or the model cannot be written.
     """
-    part = path.absolute().with_name(f".new-{path.name}")  # one rename, all or nothing
-    _remove(part)
-    try:
+    place = path.absolute()
+    with TemporaryDirectory(prefix=f".{place.name}-", dir=place.parent) as folder:
+        part = Path(folder) / place.name
         finished = engine.execute(spec, report, save=part)
         row, written = finished.result, finished.model
         if not isinstance(row, TrialResult) or row.status != "ok" or written is None:
@@ -131,15 +132,17 @@ def save(
         reloaded = reload.check(part, written.sample, reload.tolerance(row.stack), begins=begins)
         written.sample.unlink(missing_ok=True)
         check(path, row.stack.backend, force=force)  # again: hours may have passed
-        _remove(path)
-        part.rename(path)
-    finally:
-        _remove(part)
+        good = bool(reloaded) and all(r.ok for r in reloaded)
+        if not good and place.exists():  # a model that is good is not given up for one that is not
+            path = path.with_name(f"{path.stem}.unchecked{path.suffix}")
+            check(path, row.stack.backend, force=force)
+        _replace(path.absolute(), part)
     return Saved(path, written.card, written.rounding, row, reloaded)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def _replace(place: Path, part: Path) -> None:
+    """Put a model where another may be: that one is gone only when this one is there."""
+    aside = part.with_name("before")
+    if place.is_dir() and not place.is_symlink():
+        place.rename(aside)
+    part.replace(place)

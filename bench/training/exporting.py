@@ -24,7 +24,7 @@ from bench.records import DatasetUsed, Head, Preprocessing, Stack, TrialSpec, We
 from bench.training.batches import Pictures
 from bench.training.model import TrialModel
 from bench.training.scoring import Scores
-from bench.zoo import heads
+from bench.zoo import freezing, heads
 from bench.zoo.preprocessing import CONTRACTS
 
 SAMPLE = 32
@@ -203,6 +203,9 @@ def _in_float32(backbone: Any) -> Any:
 
     made = keras.models.clone_model(backbone, clone_function=fresh, recursive=True)
     made.set_weights([_numbers(w) for w in backbone.weights])
+    for layer in freezing.leaves(made):
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # what it computes with, it works out from its weights
     return made
 
 

@@ -83,7 +83,7 @@ def pictures(paths: Sequence[Path]) -> tuple[Path, ...]:
             if not inside:
                 raise BenchError(f"{path}: no picture in it; expected {', '.join(_ENDINGS)}")
             found.update(dict.fromkeys(inside))
-        elif path.exists():
+        elif path.is_file():
             found[path] = None
         else:
             raise BenchError(f"{path}: there is no such file or folder")
@@ -109,7 +109,11 @@ def load(path: Path) -> Classifier:
     """
     if not path.exists():
         raise BenchError(f"{path}: there is no such model")
-    kind = "saved_model" if path.is_dir() else model_card.format_of(path)
+    kind = model_card.format_of(path)
+    if path.is_dir() != (kind == "saved_model"):
+        raise BenchError(
+            f"{path}: expected a .keras or .onnx file, or a SavedModel's folder without an ending"
+        )
     reader = {"keras": _keras, "saved_model": _saved_model, "onnx": _onnx}[kind]
     try:
         loaded = reader(path)

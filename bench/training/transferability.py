@@ -263,9 +263,8 @@ def suspects(features: Features, labels: Labels, classes: int) -> list[Doubted]:
     The rule is meant to be right rather than to find all. Of 5% of labels changed at random, with
     MobileNetV2's features (`benchmarks/mislabelled.py`): precision 0.97 and recall 0.36 in 2,751
     pictures of tf_flowers, 1.00 and 0.21 in 1,000 of them, 0.97 and 0.72 in 1,050 of cats_vs_dogs,
-    1.00 and 0.65 in 500. Where some classes have twenty times the pictures of others, precision
-    was 0.85. It says nothing of fewer pictures than 31, and hardly anything where classes have
-    fewer than 30.
+    1.00 and 0.65 in 500. It says nothing of fewer pictures than 31, and hardly anything where
+    classes have fewer than 30.
 
     Args:
         features: (pictures, width), finite.
