@@ -15,9 +15,10 @@ loses nothing at all is not to be expected.
 **The sweep's time** is what it would have taken at the choice's pace, because it ran beside other
 work and the choice did not. A candidate that the choice tried counts with the seconds of a trial
 there, for each of its seeds; another one with the fastest of its seeds in the sweep, times the
-ratio that those which ran in both come to. Passes through the backbones are brought to that pace,
-too. Starting processes is left out of it, and is in the choice's time, as everything is that the
-command does: looking at the pictures, measuring what the pick costs, the report.
+ratio that those which ran in both come to, all datasets together. Passes through the backbones are
+brought to that pace, too. Starting processes is left out of it, and is in the choice's time, as
+everything is that the command does: looking at the pictures, measuring what the pick costs, the
+report.
 """
 
 import argparse
@@ -29,6 +30,7 @@ import numpy as np
 from tabulate import tabulate
 
 from bench.analysis import choosing
+from bench.analysis.accuracy_stats import accuracy_difference
 from bench.errors import BenchError
 from bench.records import Environment, Record, Stack, TrialResult
 from bench.running import store
@@ -40,8 +42,9 @@ SWEEP = Path("results/reference/small_zoo")
 PICKS = Path("results/reference")
 REPORTS = Path("reports/reference")
 OUTPUT = Path("results/reference/choosing.json")
+HEAD = "head_only"
 DATASETS = ("cats_vs_dogs", "tf_flowers", "stanford_dogs")
-SHARE = 0.17
+SHARE = 0.185
 """Of the sweep's time, for `bench choose` in all."""
 RATIO = 0.7
 """Guess at the choice's pace over the sweep's, for the budget of the first that runs."""
@@ -76,8 +79,7 @@ def measure(datasets: Sequence[str], share: float) -> Study:
     """Choose for one dataset after another."""
     runs: list[Run] = []
     for dataset in datasets:
-        ratios = [ratio(_sweep(run.dataset), _chosen(run.dataset)) for run in runs]
-        pace = statistics.mean(ratios) if ratios else RATIO
+        pace = ratio([run.dataset for run in runs]) if runs else RATIO
         runs.append(_of_dataset(dataset, share * sweep_seconds(_sweep(dataset), (), pace)))
     row = _chosen(datasets[0])[0]
     assert row.environment is not None
@@ -85,7 +87,7 @@ def measure(datasets: Sequence[str], share: float) -> Study:
 
 
 def _of_dataset(dataset: str, budget: float) -> Run:
-    for kind in ("activations", "heads"):
+    for kind in ("activations", "heads", "modes"):
         _ran("cache", "--clear", "--kind", kind)
     output = str(REPORTS / _folder(dataset).name)
     seconds = _ran(
@@ -130,33 +132,41 @@ def sweep_seconds(sweep: Sweep, chosen: Iterable[TrialResult], pace: float) -> f
     own = _seconds(chosen)
     total = 0.0
     for candidate in sweep.candidates:
-        if candidate.strategy == "head_only":  # the pass, then seeds that take next to nothing
-            total += pace * candidate.rows[0].seconds
-        else:
-            seconds = own.get(_name(candidate.rows[0]), pace * _fastest(candidate))
-            total += len(candidate.rows) * seconds
+        seconds = own.get(_name(candidate.rows[0]), pace * _fastest(candidate))
+        # Further seeds of a head alone take next to nothing.
+        total += seconds * (1 if candidate.strategy == HEAD else len(candidate.rows))
     return total
 
 
-def ratio(sweep: Sweep, chosen: Iterable[TrialResult]) -> float:
-    """Seconds of trials over those of the sweep's fastest seeds, where both ran."""
-    own = _seconds(chosen)
-    both = [c for c in sweep.candidates if _name(c.rows[0]) in own and c.strategy != "head_only"]
-    if not both:
-        raise BenchError(f"{sweep.name}: no two-phase trial ran in both")
-    return sum(own[_name(c.rows[0])] for c in both) / sum(map(_fastest, both))
+def ratio(datasets: Iterable[str]) -> float:
+    """Seconds of the choices' trials over those of the sweep's fastest seeds, where both ran."""
+    here = there = 0.0
+    for dataset in datasets:
+        own = _seconds(_chosen(dataset))
+        both = [c for c in _sweep(dataset).candidates if _name(c.rows[0]) in own]
+        here += sum(own[_name(c.rows[0])] for c in both)
+        there += sum(map(_fastest, both))
+    if not there:
+        raise BenchError("no trial ran in both, so the sweep's pace cannot be told")
+    return here / there
 
 
 def _seconds(chosen: Iterable[TrialResult]) -> dict[tuple[str, str], float]:
-    """Of a trial of each candidate with two phases: phase 2, which nothing is shared in."""
+    """Of a trial of each candidate: phase 2, which nothing is shared in; of a head alone the whole
+    of the one that made the pass."""
     found: dict[tuple[str, str], list[float]] = {}
     for row in chosen:
-        if row.status == "ok" and row.phase2:
-            found.setdefault(_name(row), []).append(row.phase2.seconds)
-    return {name: statistics.mean(seconds) for name, seconds in found.items()}
+        if row.status == "ok":
+            seconds = row.phase2.seconds if row.phase2 else row.seconds
+            found.setdefault(_name(row), []).append(seconds)
+    together = {name: max if name[1] == HEAD else statistics.mean for name in found}
+    return {name: together[name](seconds) for name, seconds in found.items()}
 
 
 def _fastest(candidate: Swept) -> float:
+    """Of a trial in the sweep; of a head alone, of the seed that made the pass."""
+    if candidate.strategy == HEAD:
+        return candidate.rows[0].seconds
     return min(row.phase2.seconds for row in candidate.rows if row.phase2)
 
 
@@ -175,36 +185,58 @@ def read(file: Path) -> Study:
 def rendered(study: Study) -> str:
     """A line for each dataset, as Markdown."""
     titles = (
-        *("dataset", "pick", "best of the sweep", "pick, test %", "best, test %", "lost, points"),
+        *(
+            "dataset",
+            "pick",
+            "best of the sweep",
+            "pick, test %",
+            "best, test %",
+            "lost, points (95%)",
+        ),
         *("best with", "within 0.5 with", "sweep", "choice", "share of its time"),
     )
-    lines = [_line(run, _sweep(run.dataset)) for run in study.runs]
+    pace = ratio([run.dataset for run in study.runs])
+    lines = [_line(run, _sweep(run.dataset), pace) for run in study.runs]
     table = tabulate(lines, titles, tablefmt="github", disable_numparse=True)
     machine = f"{study.environment.processor}, {study.environment.cores} cores"
     return f"{table}\n\nMeasured on {study.stack.id}, {machine}."
 
 
-def _line(run: Run, sweep: Sweep) -> list[str]:
+def _line(run: Run, sweep: Sweep, pace: float) -> list[str]:
     choice = choosing.read(_folder(run.dataset))
     if choice is None or choice.pick is None:
         raise BenchError(f"{_folder(run.dataset)}: expected a choice with a pick")
     means = {c.label: float(np.mean(c.test)) for c in sweep.candidates}
     best, pick = max(means, key=lambda label: means[label]), choice.pick
-    chosen = _chosen(run.dataset)
-    seconds = sweep_seconds(sweep, chosen, ratio(sweep, chosen))
+    seconds = sweep_seconds(sweep, _chosen(run.dataset), pace)
     return [
         run.dataset,
         pick.label,
         best,
         f"{100 * means[pick.label]:.1f}",
         f"{100 * means[best]:.1f}",
-        f"{100 * (means[best] - means[pick.label]):.1f}",
+        _lost(sweep, pick.label, best),
         f"{100 * pick.best:.0f}%",
         f"{100 * pick.close:.0f}%",
         f"{seconds / 60:.1f} min",
         f"{run.seconds / 60:.1f} min",
         f"{100 * run.seconds / seconds:.0f}%",
     ]
+
+
+def _lost(sweep: Sweep, pick: str, best: str) -> str:
+    """Points, and what they lie between: paired by picture and seed."""
+    if pick == best:
+        return "0"
+    answers = {c.label: c.test for c in sweep.candidates}
+    found = accuracy_difference(answers[pick], answers[best])
+    low, high = 100 * found.interval.low, 100 * found.interval.high
+    return f"{100 * found.estimate:.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def _together(before: Study, after: Study) -> Study:
+    runs = {run.dataset: run for run in (*before.runs, *after.runs)}
+    return after.model_copy(update={"runs": tuple(runs[d] for d in DATASETS if d in runs)})
 
 
 def main() -> None:
@@ -218,6 +250,8 @@ def main() -> None:
         study = read(asked.show)
     else:
         study = measure(asked.datasets, asked.share)
+        if OUTPUT.is_file():  # datasets that were not asked for keep their runs
+            study = _together(read(OUTPUT), study)
         OUTPUT.write_text(study.model_dump_json(indent=1) + "\n", encoding="utf-8")
     print(rendered(study))
 

@@ -84,6 +84,29 @@ def test_it_gives_the_probabilities_that_the_trial_is_scored_by(
     np.testing.assert_allclose(found, wanted, atol=CLOSE)
 
 
+def normalising() -> Any:
+    """As EfficientNet does it: with numbers that are worked out from weights."""
+    inputs = keras.Input((tiny.SIZE, tiny.SIZE, 3))
+    learned = keras.layers.Normalization(axis=-1)
+    outputs = keras.layers.Conv2D(4, 3)(learned(inputs))
+    learned.set_weights([np.array(v) for v in ([120, 110, 100], [3000, 2500, 2000], 0)])
+    learned.finalize_state()
+    return keras.Model(inputs, outputs)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_normalisation_is_taken_along(precision: str) -> None:
+    keras.config.set_dtype_policy(precision)
+    try:
+        trial, classes = made("raw", HEADS[0], normalising())
+        wanted = scored(trial, HEADS[0])
+        found = predicted(plain(trial, "raw", HEADS[0], classes))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert wanted.std(axis=0).max() > 0.02, "pictures that all look alike would prove nothing"
+    np.testing.assert_allclose(found, wanted, atol=CLOSE if precision == "float32" else 0.01)
+
+
 def test_another_contract_would_be_noticed() -> None:
     trial, classes = made("caffe", HEADS[0])
     wrong = predicted(plain(trial, "raw", HEADS[0], classes))

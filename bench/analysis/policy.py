@@ -2,12 +2,12 @@
 
 First what tells about all: costs where a limit or the objective asks for them, then a probe of each
 backbone. Then rung by rung: in rung k half as many candidates as in the one before get a kth
-seed, always the one that is most probably the pick among those with fewer; belief moves with each
-row, so that a candidate that was passed over can come back. With a budget, the time that is left
-when the rungs are full goes to the most probable candidates that have seeds left. It ends when the
-leader is clear, when no candidate is worth another trial, when the rungs are full and there is no
-budget to spend, or when nothing more fits the time. Everything follows from rows, so that a run
-that was stopped goes on where it was.
+seed, always the one that is most probably the pick among those with fewer (with a budget: for the
+time that it takes); belief moves with each row, so that a candidate that was passed over can come
+back. With a budget, the time that is left when the rungs are full goes to the most probable
+candidates that have seeds left. It ends when the leader is clear, when no candidate is worth
+another trial, when the rungs are full and there is no budget to spend, or when nothing more fits
+the time. Everything follows from rows, so that a run that was stopped goes on where it was.
 """
 
 import math
@@ -18,7 +18,7 @@ import numpy as np
 
 from bench.analysis.candidates import Known, cost_of, excluded, gathered
 from bench.analysis.choosing import Standing, standing
-from bench.analysis.pace import Pace
+from bench.analysis.pace import PROCESS_SECONDS, Pace
 from bench.choices import Question
 from bench.records import TrialSpec
 from bench.running.adaptive import Next
@@ -28,8 +28,14 @@ WORTH = 0.02
 """A candidate that is the pick with a smaller probability gets no further trial."""
 FEWEST = 2
 """Candidates in the last rungs: one alone shows nothing."""
+LEAST_SECONDS = 10.0
+"""Cheaper trials are all taken for as cheap as this."""
+ENOUGH = 0.6
+"""Of what a measurement of cost should take: with less than that it is not tried at the end."""
 PROBE_SHARE = 0.5
 """Of the time, for probes: one that would take more than what is left of it is given up."""
+PROBE_SECONDS = PROCESS_SECONDS + 20.0
+"""No probe is given up before, while there are so many: the first one waits for its process."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +137,10 @@ def _before_trials(question: Question, found: Sequence[Known], left: float | Non
     wanted = [p for p in question.probes if p.backbone in probes and probes[p.backbone] is None]
     if not wanted:
         return None
-    return Next(wanted[0], None if left is None else max(1.0, PROBE_SHARE * left / len(wanted)))
+    if left is None:
+        return Next(wanted[0])
+    share = max(PROBE_SHARE * left / len(wanted), PROBE_SECONDS)
+    return Next(wanted[0], min(share, max(PROBE_SHARE * left, 1.0)))
 
 
 def needs_costs(question: Question) -> bool:
@@ -143,14 +152,21 @@ def needs_costs(question: Question) -> bool:
 
 
 def _next_trial(view: _View, spare: float) -> TrialSpec | None:
-    """The most probable candidate's of the rung that is not full, if anybody is worth it."""
-    for climbers in _climbers(view, with_more=math.isfinite(spare)):
-        for i in sorted(climbers, key=lambda i: -view.now.best[i]):
-            spec = view.found[i].untried[0]
-            seconds = view.pace.trial(spec)
-            if spare > 0 if seconds is None else seconds <= spare:
-                return spec
+    """Of the lowest rung that is not full, the most probable candidate's; where time is short, the
+    one with most probability for its time. None if nobody is worth it, or nothing fits."""
+    short = math.isfinite(spare)
+    for climbers in _climbers(view, with_more=short):
+        costs = {i: view.pace.trial(view.found[i].untried[0]) for i in climbers}
+        fitting = [i for i, s in costs.items() if (spare > 0 if s is None else s <= spare)]
+        if fitting:
+            worth = {i: _worth(view.now.best[i], costs[i] if short else None) for i in fitting}
+            return view.found[max(fitting, key=lambda i: worth[i])].untried[0]
     return None
+
+
+def _worth(best: float, seconds: float | None) -> float:
+    """How soon a candidate should run: where time is short, its probability for the time."""
+    return float(best) if seconds is None else float(best) / max(seconds, LEAST_SECONDS)
 
 
 def _climbers(view: _View, with_more: bool) -> Iterator[list[int]]:
@@ -182,6 +198,6 @@ def _last(view: _View, left: float | None) -> Next | None:
     tried = [i for i in np.argsort(-now.best, kind="stable") if found[i].rows and now.eligible[i]]
     for i in [*tried[:1], *(i for i in tried[1:] if i in now.ties)]:
         known = found[i]
-        if known.cost is None and (left is None or left >= view.pace.cost()):
+        if known.cost is None and (left is None or left >= ENOUGH * view.pace.cost()):
             return Next(cost_of(known.spec), left)
     return None
