@@ -165,7 +165,7 @@ def _bins(checked: Checked, form: str) -> str:
         )
         for b in found.bins
     ]
-    titles = ("statement", "stated", "came true", "95%", "worlds")
+    titles = ("statement", "stated", "came true", "95%", "statements")
     table = tabulate(lines, titles, tablefmt=form, disable_numparse=True)
     errors = (
         f"Expected calibration error: {100 * checked.pick.error:.1f} points of the pick, "
