@@ -101,7 +101,7 @@ def test_json_is_all_that_is_printed(bench: Bench, mine: Path, engine: type[Engi
     content = json.loads(answer.out)
     assert content["empty"] == ["bird"]
     assert content["probe"]["suspects"][0]["name"] == "cat/0.png"
-    assert "linear probe" in answer.err
+    assert "· probe ·" in answer.err
 
 
 def test_none_starts_nothing(bench: Bench, mine: Path, engine: type[Engine]) -> None:

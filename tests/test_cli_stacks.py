@@ -52,7 +52,7 @@ class Engine:
 
     def __init__(self, setup: Setup, seconds: float | None, command: tuple[str, ...]) -> None:
         self.name = Path(command[0]).name
-        assert command[1:] == ("-m", "bench.running.worker")
+        assert command[1:] == ("-P", "-m", "bench.running.worker")
         if self.name in self.broken:
             said = self.said or f"no {setup.settings.cache}/keras"
             raise WorkerError(f"a worker process could not start: {said}")
