@@ -231,6 +231,16 @@ class TrialSpec(Record):
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     @property
+    def seedless(self) -> "TrialSpec":
+        """Equal for trials that differ in nothing but the seed: its own with seed 0."""
+        return self.model_copy(update={"seed": 0})
+
+    @property
+    def meaningless(self) -> bool:
+        """Whether it freezes a backbone of random weights: its accuracy means nothing."""
+        return self.backbone.weights == "random" and self.freeze.strategy != "scratch"
+
+    @property
     def label(self) -> str:
         """One line for people: what distinguishes this trial inside a suite."""
         parts = (self.backbone.name, self.data.dataset.name, self.freeze.label, self.head.name)

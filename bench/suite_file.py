@@ -64,11 +64,7 @@ def _known(kind: str, name: str, known: Iterable[str]) -> None:
 def _freeze(value: Any) -> Freeze:
     name, amount = _single_key(value, "a freeze strategy")
     _known("freeze strategy", name, freeze_table.FREEZES)
-    row = freeze_table.FREEZES[name]
-    if not row.valid(amount):
-        raise ValueError(f"{name} to have as its amount: {row.amount}")
-    # 1 and 1.0 are one fraction, and must be one trial.
-    return Freeze(strategy=name, amount=float(amount) if name == "top_fraction" else amount)
+    return freeze_table.stated(name, amount)
 
 
 def _augmentation(value: Any) -> Augmentation:

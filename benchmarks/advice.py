@@ -39,6 +39,11 @@ FOLDERS = (
     Path("results/reference/small_zoo"),
     Path("results/reference/recipes/freeze-by-size"),
 )
+PROBED = tuple(
+    Path(f"results/reference/choose-small_zoo-{name}")
+    for name in ("cats_vs_dogs", "stanford_dogs", "tf_flowers")
+)
+"""Choices among the same candidates, whose probes tell of the backbones."""
 OUTPUT = Path("results/reference/advice.json")
 
 RANKINGS: dict[str, Callable[[ProbeResult], float | None]] = {
@@ -128,7 +133,7 @@ def report(folders: Sequence[Path]) -> Report:
         BenchError: none is there, or none holds a finished trial.
     """
     there = [f for f in folders if f.is_dir()]
-    sweeps = swept.read(there)
+    sweeps = swept.read(there, probed=sorted(p for p in PROBED if p.is_dir()))
     if not sweeps:
         raise BenchError(f"{', '.join(map(str, folders))}: expected finished trials; none is there")
     machine = sweeps[0].environment

@@ -53,7 +53,7 @@ from benchmarks.swept import Sweep, Swept
 
 FOLDER = Path("results/reference/small_zoo")
 OUTPUT = Path("results/reference/choice_calibration.json")
-SEEDS, WORLDS, DRAWS, MARGIN = 5, 200, 2000, 0.005
+SEEDS, WORLDS, DRAWS, MARGIN = 5, 100, 2000, 0.005
 TUNED_ON = ("tf_flowers",)
 BINS = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0)
 CONSTANTS = (

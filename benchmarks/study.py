@@ -62,7 +62,7 @@ def compare(folder: Path) -> Compared:
     for key in dict.fromkeys((*shared, *literal)):
         pair = shared.get(key), literal.get(key)
         if pair[0] and pair[1] and pair[0].status == pair[1].status == "ok":
-            seedless = pair[0].spec.model_copy(update={"seed": 0}).key
+            seedless = pair[0].spec.seedless.key
             groups.setdefault(seedless, []).append((pair[0], pair[1]))
         else:
             left_out.append(_why(*pair))

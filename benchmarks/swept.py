@@ -56,20 +56,22 @@ class Sweep:
         return tuple(c for c in self.candidates if c.backbone == backbone)
 
 
-def read(folders: Iterable[Path], seeds: int = 1) -> list[Sweep]:
+def read(folders: Iterable[Path], seeds: int = 1, probed: Iterable[Path] = ()) -> list[Sweep]:
     """The sweeps below results folders: finished trials that made no mistake on purpose.
 
     Args:
         folders: in which.
         seeds: candidates that have fewer are left out: their sweep has not ended.
+        probed: other folders, whose probes count as well.
 
     Raises:
         StoreError: a folder holds no results.
     """
-    return [sweep for folder in folders for sweep in _of_folder(folder, seeds)]
+    more = [probe for folder in probed for probe in store.read(folder).probes]
+    return [sweep for folder in folders for sweep in _of_folder(folder, seeds, more)]
 
 
-def _of_folder(folder: Path, seeds: int) -> Iterable[Sweep]:
+def _of_folder(folder: Path, seeds: int, more: Sequence[ProbeResult]) -> Iterable[Sweep]:
     contents = store.read(folder)
     found: dict[tuple[str, str], list[TrialResult]] = {}
     for row in contents.rows:
@@ -89,7 +91,7 @@ def _of_folder(folder: Path, seeds: int) -> Iterable[Sweep]:
                 candidates=tuple(candidates),
                 probes=tuple(
                     p
-                    for p in contents.probes
+                    for p in (*contents.probes, *more)
                     if p.status == "ok"
                     and p.stack == first.stack
                     and p.spec.data.dataset == data.dataset

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from conftest import STACK, make_cost, make_dataset, make_rate, make_result, make_spec
+from conftest import make_cost, make_dataset, make_probe, make_rate, make_result, make_spec
 
 from bench.analysis.choice import Candidate, Choice, State, Step
 from bench.analysis.stats import Estimate, Interval
@@ -33,21 +33,8 @@ def probe(backbone: str, linear: Sequence[float] = (0.8, 0.82), **changes: objec
         head=first.head,
         phase1=Phase(epochs=5, learning_rate=1e-3),
     )
-    fields: dict[str, object] = {
-        "key": spec.key,
-        "spec": spec,
-        "stack": STACK,
-        "status": "ok",
-        "started_at": "2026-01-01T00:00:00+00:00",
-        "seconds": 9.0,
-        "dataset": make_dataset(),
-        "total_parameters": 2_270_794,
-        "width": 1280,
-        "linear": tuple(linear),
-        "knn": 0.75,
-        "logme": 0.4321,
-    }
-    return ProbeResult.model_validate(fields | changes)
+    given = {"linear": tuple(linear), "logme": 0.4321, "suspects": (), "features_seconds": None}
+    return make_probe(spec, **(given | changes))
 
 
 def cost(backbone: str, latency: float = 8.0, speed: float = 100.0, gib: float = 1) -> CostResult:

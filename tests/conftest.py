@@ -11,6 +11,7 @@ import pytest
 
 from bench import cli
 from bench.costs import CostResult, CostSpec, Latency, Memory, Rate, Size
+from bench.model_card import ModelCard
 from bench.numerics import NumericsResult, NumericsSpec, Pass
 from bench.probes import ProbeResult, ProbeSpec, Suspect
 from bench.records import (
@@ -208,6 +209,26 @@ def make_probe(spec: ProbeSpec | None = None, **changes: object) -> ProbeResult:
         "suspects": (suspect,),
     }
     return ProbeResult.model_validate(fields | changes)
+
+
+def make_card(**changes: object) -> ModelCard:
+    """What goes with a model of two classes, with any field replaced."""
+    fields: dict[str, object] = {
+        "class_names": ("cat", "dog"),
+        "image_size": 96,
+        "decoding_version": 1,
+        "backbone": "MobileNetV2",
+        "dataset": "pets",
+        "strategy": "head_only",
+        "seed": 0,
+        "trial": "0" * 32,
+        "weights": WeightsUsed(source="random", sha256="a" * 64),
+        "stack": STACK,
+        "test_accuracy": 0.9,
+        "test_pictures": 40,
+        "bench_version": "0",
+    }
+    return ModelCard.model_validate(fields | changes)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from worlds import HEAD, TOP, World, label, question
 from bench.costs import CostSpec
 from bench.progress import Progress
 from bench.records import Execution, Stack, TrialSpec
-from bench.running import adaptive, store
+from bench.running import adaptive, runner, store
 from bench.running.adaptive import Deadline, Next
 from bench.running.messages import Finished, Setup
 from bench.settings import Settings
@@ -51,7 +51,7 @@ def in_order(*specs: Spec, seconds: float | None = None) -> adaptive.Policy:
 
 def run(
     folder: Path,
-    engine: adaptive.Engine,
+    engine: runner.Engine,
     policy: adaptive.Policy,
     settled: Sequence[Row] = (),
     budget: Deadline | None = None,

@@ -10,28 +10,14 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from conftest import STACK, Bench, refused
+from conftest import Bench, make_card, refused
 from PIL import Image
 
 from bench import model_card
-from bench.model_card import ModelCard
-from bench.records import WeightsUsed
 from bench.training import exporting
 
-CARD = ModelCard(
-    class_names=("red", "green", "blue"),
-    image_size=8,
-    decoding_version=1,
-    backbone="tiny",
-    dataset="colours",
-    strategy="head_only",
-    seed=0,
-    trial="0" * 32,
-    weights=WeightsUsed(source="random", sha256="a" * 64),
-    stack=STACK,
-    test_accuracy=0.9,
-    test_pictures=40,
-    bench_version="0",
+CARD = make_card(
+    class_names=("red", "green", "blue"), image_size=8, backbone="tiny", dataset="colours"
 )
 COLOURS = {"red": (250, 5, 5), "green": (5, 250, 5), "blue": (5, 5, 250)}
 

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import STACK, make_result, make_spec
+from conftest import make_card, make_result, make_spec
 
 from bench import model_card
 from bench.errors import BenchError
-from bench.model_card import ModelCard
 from bench.progress import Progress
-from bench.records import Backbone, Data, Dataset, Freeze, Phase, TrialSpec, WeightsUsed
+from bench.records import Backbone, Data, Dataset, Freeze, Phase, TrialSpec
 from bench.running import reload, saving
 from bench.running.isolation import LocalEngine
 from bench.running.messages import Finished, Setup, Written
@@ -20,21 +19,7 @@ from bench.running.reload import Reloaded
 from bench.settings import Settings
 from bench.tasks import Spec
 
-CARD = ModelCard(
-    class_names=("cat", "dog"),
-    image_size=96,
-    decoding_version=1,
-    backbone="MobileNetV2",
-    dataset="pets",
-    strategy="head_only",
-    seed=0,
-    trial="0" * 32,
-    weights=WeightsUsed(source="random", sha256="a" * 64),
-    stack=STACK,
-    test_accuracy=0.9,
-    test_pictures=40,
-    bench_version="0",
-)
+CARD = make_card()
 
 
 class Engine:

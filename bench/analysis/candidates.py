@@ -69,6 +69,12 @@ class Known:
         rows = (*self.rows, *((self.probe,) if self.probe else ()))
         return next((r.total_parameters for r in rows if r.total_parameters), None)
 
+    @property
+    def every_row(self) -> tuple[Row, ...]:
+        """Of its trials, however they ended, its probe and its cost; others may share the last."""
+        shared = tuple(row for row in (self.probe, self.cost) if row is not None)
+        return (*self.rows, *self.failed, *shared)
+
 
 def cost_of(spec: TrialSpec) -> CostSpec:
     """The measurement that says what inference with a trial's model takes."""
@@ -91,8 +97,8 @@ def gathered(question: Question, rows: Iterable[Row]) -> tuple[list[Known], list
             probes[row.key] = row
         elif isinstance(row, CostResult):
             costs[row.key] = row
-    asked = {seedless(spec) for spec in question.trials}
-    trials = {k: row for k, row in trials.items() if seedless(row.spec) in asked}
+    asked = {spec.seedless for spec in question.trials}
+    trials = {k: row for k, row in trials.items() if row.spec.seedless in asked}
     trials, notes = _alike(trials, "trials", question.pictures)
     told = {k: r for k, r in trials.items() if r.status != "ok" or marks_of(r, True) is not None}
     if len(told) < len(trials):
@@ -117,16 +123,11 @@ def gathered(question: Question, rows: Iterable[Row]) -> tuple[list[Known], list
     return [replace(known, val=_val(known, found)) for known in found], [*notes, *more]
 
 
-def seedless(spec: TrialSpec) -> TrialSpec:
-    """What the trials of a candidate have in common."""
-    return spec.model_copy(update={"seed": 0})
-
-
 def _candidates(trials: Sequence[TrialSpec]) -> list[tuple[TrialSpec, ...]]:
     """Trials that differ in nothing but the seed, by seed."""
     groups: dict[TrialSpec, list[TrialSpec]] = {}
     for spec in dict.fromkeys(trials):
-        groups.setdefault(seedless(spec), []).append(spec)
+        groups.setdefault(spec.seedless, []).append(spec)
     return [tuple(sorted(same, key=lambda s: s.seed)) for same in groups.values()]
 
 
@@ -160,7 +161,7 @@ def _val(known: Known, everyone: Sequence[Known]) -> Correct | None:
 def _starts_as(spec: TrialSpec, head: TrialSpec) -> bool:
     """Whether phase 1 of a trial is the whole of a head-only one, but for the seed."""
     alike = {"freeze": head.freeze, "phase2": None, "batch_norm": head.batch_norm, "seed": 0}
-    return spec.phase2 is not None and spec.model_copy(update=alike) == seedless(head)
+    return spec.phase2 is not None and spec.model_copy(update=alike) == head.seedless
 
 
 def marks_of(row: TrialResult, last: bool) -> Correct | None:
@@ -190,14 +191,9 @@ def seen(known: Known) -> Seen:
     return Seen(spec.backbone.model_dump_json(), strategy, known.val, answers)
 
 
-def meaningless(known: Known) -> bool:
-    """Whether its accuracy means nothing: a frozen backbone of random weights."""
-    return known.spec.backbone.weights == "random" and known.spec.freeze.strategy != "scratch"
-
-
 def excluded(known: Known, limits: Limits) -> str:
     """Why a candidate cannot be the pick; empty where it can, as far as is known."""
-    if meaningless(known):
+    if known.spec.meaningless:
         return "random weights: its accuracy means nothing"
     if known.failed and not known.rows:
         return f"its trial ended {known.failed[-1].status}: {known.failed[-1].reason}"

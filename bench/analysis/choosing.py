@@ -18,9 +18,7 @@ from bench.analysis.candidates import (
     Known,
     excluded,
     gathered,
-    meaningless,
     near_limit,
-    seedless,
     seen,
 )
 from bench.analysis.choice import Candidate, Choice, State, Step
@@ -107,7 +105,7 @@ def standing(question: Question, found: Sequence[Known]) -> Standing:
 
 def _believed(found: Sequence[Known]) -> Draws:
     """Of every candidate; of those whose accuracy means nothing, nothing."""
-    sane = [i for i, known in enumerate(found) if not meaningless(known)]
+    sane = [i for i, known in enumerate(found) if not known.spec.meaningless]
     draws = np.full((DRAWS, len(found)), np.nan)
     if sane:
         draws[:, sane] = belief.believe([seen(found[i]) for i in sane], DRAWS)
@@ -185,7 +183,7 @@ def _candidate(
         state = "probed"
     if known.rows:
         state = "tried"
-    believed = (known.val is not None or state != "unknown") and not meaningless(known)
+    believed = (known.val is not None or state != "unknown") and not known.spec.meaningless
     if now.reasons[i]:
         state = "excluded"
     mean, low, high = span
@@ -258,10 +256,8 @@ def _more_seeds(known: Known) -> list[Any]:
 
 def _seconds(found: Sequence[Known]) -> float:
     """Of every row, each once."""
-    probes = {k.probe.key: k.probe.seconds + k.probe.pictures_seconds for k in found if k.probe}
-    costs = {k.cost.key: k.cost.seconds for k in found if k.cost}
-    trials = sum(r.seconds + r.pictures_seconds for k in found for r in (*k.rows, *k.failed))
-    return trials + sum(probes.values()) + sum(costs.values())
+    rows = {row.key: row for known in found for row in known.every_row}
+    return sum(row.seconds + getattr(row, "pictures_seconds", 0.0) for row in rows.values())
 
 
 def _doubts(found: Sequence[Known], now: Standing) -> Iterable[str]:
@@ -311,9 +307,9 @@ def _of_one_stack(question: Question, folder: Path) -> list[Row]:
         found = store.read(folder)
     except StoreError:
         return []
-    asked = {seedless(spec) for spec in question.trials}
+    asked = {spec.seedless for spec in question.trials}
     probes = {probe.key for probe in question.probes}
-    trials = [row for row in found.rows if seedless(row.spec) in asked]
+    trials = [row for row in found.rows if row.spec.seedless in asked]
     about: list[TrialResult | ProbeResult] = [*trials]
     about = about or [row for row in found.probes if row.key in probes]
     stacks = [row.stack.id for row in sorted(about, key=lambda row: row.started_at, reverse=True)]

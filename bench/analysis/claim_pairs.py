@@ -89,7 +89,7 @@ def _same_run(group: Group, other: Group) -> bool:
 
 
 def _trial(group: Group | None) -> str:
-    return group.spec.model_copy(update={"seed": 0}).key if group else ""
+    return group.spec.seedless.key if group else ""
 
 
 def _nothing_fits(claim: Claim, group: Group, here: Sequence[Group]) -> str:

@@ -125,7 +125,7 @@ class Recipe:
 
     def __init__(self, trials: Iterable[TrialSpec] = ()) -> None:
         """Seeds are not told apart."""
-        self.trials = tuple({t.model_copy(update={"seed": 0}): None for t in trials})
+        self.trials = tuple({t.seedless: None for t in trials})
         self._kinds = [(_kind(trial), trial) for trial in self.trials]
         self._near: dict[tuple[object, ...], list[Settings]] = {}
         self._admitted: dict[Selection, list[TrialSpec]] = {}

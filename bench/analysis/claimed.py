@@ -223,8 +223,7 @@ def _differences(claim: Claim, group: Group) -> Iterator[str]:
         yield f"another backbone: claimed for {claim.backbone}"
     if claim.dataset and spec.data.dataset.name != claim.dataset:
         yield f"another dataset: claimed for {claim.dataset}"
-    random = spec.backbone.weights == "random" and spec.freeze.strategy != "scratch"
-    if claim.weights and claim.weights != "random" and random:
+    if claim.weights and claim.weights != "random" and spec.meaningless:
         yield f"random weights: claimed with {claim.weights}"
     claimed = claim.train_pictures
     if claimed and pictures and abs(pictures - claimed) > MOST_OTHER_PICTURES * claimed:

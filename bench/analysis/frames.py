@@ -117,7 +117,7 @@ def _trials(rows: Iterable[TrialResult], results: str) -> Iterator[Trial]:
     every = list(rows)
     known: dict[int, tuple[str, str]] = {}
     for group in summarise(every):
-        trial = group.spec.model_copy(update={"seed": 0}).key
+        trial = group.spec.seedless.key
         line = _line(results, group.stack.id, trial, group.apart or "")
         known |= {id(row): (trial, line) for row in group.rows}
     return (Trial(results, row, *known[id(row)]) for row in every)

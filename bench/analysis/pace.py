@@ -10,8 +10,7 @@ from collections.abc import Iterable
 
 from bench import steps
 from bench.analysis.candidates import Known
-from bench.probes import ProbeResult, ProbeSpec
-from bench.records import TrialResult, TrialSpec
+from bench.records import TrialSpec
 
 PROCESS_SECONDS = 12.0
 """Assumed: a worker's start, import of its framework included, and loading a backbone."""
@@ -41,11 +40,6 @@ class Pace:
         self._grounds = {steps.ground_of(row.spec) for row in self._rows}
         self._per_step = self._factors()
 
-    def probe(self, spec: ProbeSpec) -> float | None:
-        """Seconds of a probe; None before any has run."""
-        same = [p for p in self._probes if p.spec.data == spec.data]
-        return 1.5 * max(_taken(p) for p in same) if same else None
-
     def cost(self) -> float:
         """Seconds of a measurement of inference."""
         return PROCESS_SECONDS + max(self._costs.values()) if self._costs else COST_SECONDS
@@ -64,8 +58,8 @@ class Pace:
 
     def _own(self, spec: TrialSpec) -> float | None:
         """What other seeds of the same candidate took, the shared pass apart."""
-        alike = spec.model_copy(update={"seed": 0})
-        same = [r for r in self._rows if r.spec.model_copy(update={"seed": 0}) == alike]
+        alike = spec.seedless
+        same = [r for r in self._rows if r.spec.seedless == alike]
         if not same:
             return None
         return statistics.mean((r.phase2.seconds if r.phase2 else 0.0) + OVERHEAD for r in same)
@@ -112,10 +106,6 @@ class Pace:
                 passes = len(row.phase2.epochs) * row.dataset.train * pace
                 found.setdefault(spec.freeze.label, []).append(row.phase2.seconds / passes)
         return {label: statistics.mean(factors) for label, factors in found.items()}
-
-
-def _taken(row: ProbeResult | TrialResult) -> float:
-    return row.seconds + row.pictures_seconds
 
 
 def _share(spec: TrialSpec) -> float:

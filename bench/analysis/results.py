@@ -157,7 +157,7 @@ def stacked(tried: Sequence[Tried]) -> NDArray[np.bool_] | None:
 
 
 def _seedless(row: TrialResult) -> tuple[str, str]:
-    spec = row.spec.model_copy(update={"seed": 0})
+    spec = row.spec.seedless
     return spec.key, spec.label.removesuffix(" · seed 0")
 
 

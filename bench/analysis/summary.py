@@ -41,7 +41,7 @@ class Group:
     @property
     def random(self) -> bool:
         """Whether it freezes a backbone of random weights: its accuracy means nothing."""
-        return self.spec.backbone.weights == "random" and self.spec.freeze.strategy != "scratch"
+        return self.spec.meaningless
 
     @property
     def finished(self) -> tuple[TrialResult, ...]:
@@ -102,8 +102,7 @@ def summarise(rows: Iterable[TrialResult]) -> list[Group]:
     """Group rows by everything but their seed, in the order first met."""
     trials: dict[tuple[str, str], list[TrialResult]] = {}
     for row in rows:
-        seedless = row.spec.model_copy(update={"seed": 0}).key
-        trials.setdefault((row.stack.id, seedless), []).append(row)
+        trials.setdefault((row.stack.id, row.spec.seedless.key), []).append(row)
     return [group for same in trials.values() for group in _groups(same)]
 
 

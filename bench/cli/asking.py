@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from bench.cli.console import err, named_suite, notes, out
+from bench.cli.console import named_suite, notes, out, reading
 from bench.errors import BenchError, FileError
 
 if TYPE_CHECKING:
@@ -195,5 +195,6 @@ def _opened(data: "Data", base: Path, settings: "Settings") -> "Images":
     from bench.data import datasets
     from bench.data.apart import open_apart
 
-    with err.status("reading pictures ..."):
-        return open_apart(datasets.located(data.dataset, base), data.image_size, settings)
+    with reading() as progress:
+        located = datasets.located(data.dataset, base)
+        return open_apart(located, data.image_size, settings, progress)

@@ -165,15 +165,14 @@ def _freeze(word: str) -> "Freeze":
     Raises:
         BenchError: there is none of that name, or the amount does not fit it.
     """
-    from bench.records import Freeze
     from bench.zoo import freezing
 
     name, _, text = word.partition("=")
-    row = freezing.row(name.strip())
     amount: float | int | str | None = text.strip() or None
     if amount is not None:
         with suppress(ValueError):
             amount = float(text) if "." in text else int(text)
-    if not row.valid(amount):
-        raise BenchError(f"--freezes {word!r}: expected {name} to have as its amount: {row.amount}")
-    return Freeze(strategy=name, amount=float(amount) if name == "top_fraction" else amount)  # type: ignore[arg-type]
+    try:
+        return freezing.stated(name.strip(), amount)
+    except ValueError as error:
+        raise BenchError(f"--freezes {word!r}: expected {error}") from error

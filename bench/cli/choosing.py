@@ -4,6 +4,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ EXPORT_SECONDS = 40.0
 
 def choose(wanted: Wanted) -> None:
     """Do all of it, and exit: 0 with a pick, 1 without, 130 when interrupted."""
-    from bench.running import backends
+    from bench.running import backends, store
     from bench.running.adaptive import Deadline
     from bench.settings import Settings
 
@@ -55,63 +56,74 @@ def choose(wanted: Wanted) -> None:
         err.print("bench: interrupted while looking at the data: nothing was measured yet")
         raise typer.Exit(130) from None
     folder = wanted.results / question.name
-    ending, saved, problem = _measured(*(wanted, question, suite, text, folder, settings, deadline))
-    _report(wanted, folder, settings, ending)
-    if saved is not None:
-        _say_saved(saved, wanted)
-    if problem is not None:
-        raise problem
-    if ending.why == "interrupted":
+    with store.writing(folder, settings.names(suite.folder)) as held:
+        held.keep_suite(text)
+        done = _measured(wanted, question, suite, held, settings, deadline)
+    _report(wanted, folder, settings, done.ending)
+    if done.saved is not None:
+        _say_saved(done.saved, wanted)
+    if done.problem is not None:
+        raise done.problem
+    if done.ending.why == "interrupted":
         raise typer.Exit(130)
-    right = _picked(question, ending) and (saved is None or saved.checked)
-    raise typer.Exit(0 if right and (saved is not None or not wanted.export) else 1)
+    good = done.saved.checked if done.saved else not wanted.export
+    raise typer.Exit(0 if done.choice.pick is not None and good else 1)
 
 
 # ------------------------------------------------------------------------------------ measuring
+
+
+@dataclass(frozen=True)
+class _Done:
+    """How measuring ended, the answer, and the pick's model or why there is none."""
+
+    ending: "Ending"
+    choice: "Choice"
+    saved: "Saved | None" = None
+    problem: BenchError | None = None
 
 
 def _measured(
     wanted: Wanted,
     question: "Question",
     suite: "Suite",
-    text: bytes,
-    folder: Path,
+    held: "Store",
     settings: "Settings",
     deadline: "Deadline",
-) -> "tuple[Ending, Saved | None, BenchError | None]":
-    """Run what the policy asks for, answer, and save the pick, or say why that went wrong."""
+) -> _Done:
+    """Run what the policy asks for, answer, and save the pick; rows of earlier runs count."""
     from bench.analysis import choosing
     from bench.analysis.policy import Policy
     from bench.choices import FILE
     from bench.reporting import choice_tables
-    from bench.running import adaptive, store
+    from bench.running import adaptive
 
-    with store.writing(folder, settings.names(suite.folder)) as held:
-        notes(held.notes)
-        held.keep_suite(text)
-        held.keep(FILE, question.model_dump_json(indent=1, exclude_defaults=True).encode())
-        with _engine(suite, question, settings, held) as engine:
-            with _live(wanted, question) as live:
-                settled = _settled(held, engine, question)
-                live.begins(engine.stack, _tasks(question), len(settled))
-                policy = Policy(question, saves=wanted.export is not None)
-                ask = _asking(policy, wanted)
-                ending = adaptive.run(ask, settled, held, engine, live, deadline)
-            why = "interrupted: the answer so far" if ending.why == "interrupted" else policy.why
-            (err if wanted.json else out).print(f"stopped: {why}\n", markup=False, soft_wrap=True)
-            choice = choosing.answer(question, ending.rows)
-            form = "json" if wanted.json else "console"
-            command = _command(wanted, choice)
-            out.print(choice_tables.document(choice, form, command), markup=False, soft_wrap=True)
-            saved = problem = None
-            if wanted.export and choice.pick and ending.why != "interrupted":
-                try:
-                    saved = _saved(choice.pick, wanted.export, engine, wanted.force)
-                except BenchError as error:
-                    problem = error
-                except KeyboardInterrupt:
-                    problem = BenchError(f"{wanted.export}: interrupted, so there is no model")
-    return ending, saved, problem
+    notes(held.notes)
+    held.keep(FILE, question.model_dump_json(indent=1, exclude_defaults=True).encode())
+    with _engine(suite, question, settings, held) as engine:
+        with _live(wanted, question) as live:
+            settled = _settled(held, engine, question)
+            tasks = len(question.trials) + len(question.probes)
+            live.begins(engine.stack, tasks, len(settled))
+            policy = Policy(question, saves=wanted.export is not None)
+            ask = _asking(policy, wanted)
+            ending = adaptive.run(ask, settled, held, engine, live, deadline)
+        why = "interrupted: the answer so far" if ending.why == "interrupted" else policy.why
+        (err if wanted.json else out).print(f"stopped: {why}\n", markup=False, soft_wrap=True)
+        choice = choosing.answer(question, ending.rows)
+        form = "json" if wanted.json else "console"
+        text = choice_tables.document(choice, form, _command(wanted, choice))
+        out.print(text, markup=False, soft_wrap=True)
+        if not (wanted.export and choice.pick) or ending.why == "interrupted":
+            return _Done(ending, choice)
+        try:
+            saved = _saved(choice.pick, wanted.export, engine, wanted.force)
+        except BenchError as error:
+            return _Done(ending, choice, problem=error)
+        except KeyboardInterrupt:
+            problem = BenchError(f"{wanted.export}: interrupted, so there is no model")
+            return _Done(ending, choice, problem=problem)
+    return _Done(ending, choice, saved)
 
 
 @contextmanager
@@ -142,23 +154,12 @@ def _live(wanted: Wanted, question: "Question") -> "LiveReport":
 
 def _settled(held: "Store", engine: "Switch", question: "Question") -> "list[Row]":
     """Rows of earlier runs that count here: of these candidates, on the pictures as they are."""
-    from bench.analysis.candidates import cost_of, seedless
-    from bench.records import TrialResult
+    from bench.analysis.candidates import gathered
 
-    candidates = {seedless(spec) for spec in question.trials}
-    keys = {p.key for p in question.probes} | {cost_of(spec).key for spec in question.trials}
-
-    def counts(row: "Row") -> bool:
-        seen = getattr(row, "dataset", None)
-        if seen is not None and seen.fingerprint not in question.pictures:
-            return False
-        return seedless(row.spec) in candidates if isinstance(row, TrialResult) else row.key in keys
-
-    return [row for row in held.settled(engine.stack).values() if counts(row)]
-
-
-def _tasks(question: "Question") -> int:
-    return len(question.trials) + len(question.probes)
+    rows = list(held.settled(engine.stack).values())
+    found, _ = gathered(question, rows)
+    counting = {row.key for known in found for row in known.every_row}
+    return [row for row in rows if row.key in counting]
 
 
 def _asking(policy: "Policy", wanted: Wanted) -> "Ask":
@@ -253,9 +254,3 @@ def _report(wanted: Wanted, folder: Path, settings: "Settings", ending: "Ending"
         return
     made = report.build([folder], output, settings)
     to.print(f"report: {made.page}", markup=False, soft_wrap=True)
-
-
-def _picked(question: "Question", ending: "Ending") -> bool:
-    from bench.analysis import choosing
-
-    return choosing.answer(question, ending.rows).pick is not None

@@ -3,10 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from bench.data.images import Progress
 
 out = Console(highlight=False, emoji=False)
 err = Console(stderr=True, highlight=False, emoji=False)
@@ -51,6 +54,18 @@ def notes(texts: Iterable[str]) -> None:
     """Say what is worth knowing and stops nothing."""
     for text in texts:
         err.print(f"bench: note: {plain(text)}", markup=False, soft_wrap=True)
+
+
+@contextmanager
+def reading() -> "Iterator[Progress]":
+    """Tells of decoding, on a terminal."""
+    with err.status("reading pictures ...") as status:
+
+        def tell(done: int, total: int) -> None:
+            if done % 100 == 0:
+                status.update(f"reading pictures: {done:,} of {total:,}")
+
+        yield tell
 
 
 @contextmanager

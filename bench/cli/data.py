@@ -1,8 +1,7 @@
 """``bench data``: a look at pictures before anything is trained on them."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.console import err, notes, out
+from bench.cli.console import err, notes, out, reading
 from bench.errors import BenchError, WeightsError
 
 if TYPE_CHECKING:
-    from bench.data.images import Images, Progress
+    from bench.data.images import Images
     from bench.probes import ProbeResult, ProbeSpec
     from bench.records import Backbone, Data, Preprocessing
     from bench.settings import Settings
@@ -91,7 +90,7 @@ def _look(
     from bench.reporting import data_look
 
     asked = Data(dataset=tasks.dataset(what, settings), image_size=image_size, splits=sweep.SPLITS)
-    with _reading() as progress:
+    with reading() as progress:
         images = open_apart(asked.dataset, image_size, settings, progress)
     seen = look.look(images, splits.split(images, asked), asked.dataset)
     if form is Form.CONSOLE:
@@ -106,18 +105,6 @@ def _look(
         out.print("\n" + data_look.render_suspects(found), markup=False, soft_wrap=True)
     elif why_not:
         notes([f"no search for mislabelled pictures: {why_not}"])
-
-
-@contextmanager
-def _reading() -> "Iterator[Progress]":
-    """Tells of decoding, on a terminal."""
-    with err.status("reading pictures ...") as status:
-
-        def tell(done: int, total: int) -> None:
-            if done % 100 == 0:
-                status.update(f"reading pictures: {done:,} of {total:,}")
-
-        yield tell
 
 
 def _backbone(

@@ -252,10 +252,10 @@ def _candidate(candidate: Candidate, choice: Choice) -> dict[str, object]:
 def _next(choice: Choice, number: int) -> dict[str, object]:
     step = choice.next[number]
     name = choice_wording.namer(choice.candidates)
-    whose = {choice_wording.seedless(c.specs[0]): name(c) for c in choice.candidates}
+    whose = {c.specs[0].seedless: name(c) for c in choice.candidates}
     trials = [
         {
-            "candidate": whose.get(choice_wording.seedless(spec), spec.label),
+            "candidate": whose.get(spec.seedless, spec.label),
             "seed": spec.seed,
             "key": spec.key,
         }

@@ -9,6 +9,7 @@ from bench.analysis.evidence import Figure, Quantity
 from bench.analysis.stats import Estimate
 from bench.records import TrialSpec
 from bench.reporting import answers
+from bench.reporting.forms import listed
 
 NAMED = 3
 """So many candidates are named; more are counted."""
@@ -87,16 +88,6 @@ def frozen(candidate: Candidate, name: Names) -> str:
     backbone = candidate.backbone.name
     more = name(candidate).removeprefix(f"{backbone} · ")
     return f"{backbone} {answers.frozen(candidate.freeze)} ({more})"
-
-
-def seedless(spec: TrialSpec) -> TrialSpec:
-    """Equal for the trials of a candidate, those of seeds that were not planned too."""
-    return spec.model_copy(update={"seed": 0})
-
-
-def listed(said: Sequence[str]) -> str:
-    """``A, B and C``."""
-    return " and ".join(filter(None, (", ".join(said[:-1]), said[-1]))) if said else ""
 
 
 # ----------------------------------------------------------------------------------------- numbers

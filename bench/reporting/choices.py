@@ -21,13 +21,12 @@ from bench.reporting.choice_wording import (
     exactly,
     figure,
     frozen,
-    listed,
     namer,
     points,
     priced,
     probability,
-    seedless,
 )
+from bench.reporting.forms import listed
 
 NOTHING = "Nothing was measured yet: no probe and no trial has finished, so there is no pick."
 
@@ -243,10 +242,10 @@ def _next(choice: Choice, name: Names, command: str) -> Iterator[str]:
 
 def _step(choice: Choice, specs: Sequence[TrialSpec], name: Names) -> str:
     """``3 more seeds of each of A and B; 1 seed of C``."""
-    asked = Counter(map(seedless, specs))
+    asked = Counter(spec.seedless for spec in specs)
     found: dict[tuple[int, bool], list[Candidate]] = {}
     for candidate in choice.candidates:
-        count = asked[seedless(candidate.specs[0])]
+        count = asked[candidate.specs[0].seedless]
         if count:
             found.setdefault((count, bool(candidate.rows)), []).append(candidate)
     said = []

@@ -84,6 +84,11 @@ def foreign(text: str, form: str) -> str:
     return _MARKS.sub(lambda mark: f"&#{ord(mark[0])};", line).replace("@", "@&#8203;")
 
 
+def listed(said: Sequence[str]) -> str:
+    """``A, B and C``."""
+    return " and ".join(filter(None, (", ".join(said[:-1]), said[-1]))) if said else ""
+
+
 def _one_line(text: str) -> str:
     return " ".join(text.split())
 

@@ -32,7 +32,7 @@ from bench.reporting import (
     tables,
 )
 from bench.reporting.choice_parts import Asked
-from bench.reporting.forms import foreign, printed
+from bench.reporting.forms import foreign, listed, printed
 from bench.reporting.markdown_report import Image, Parts, escaped
 from bench.reporting.page import content, page
 from bench.reporting.plots import gallery
@@ -96,7 +96,7 @@ def build(
     found = _without_paths(read)
     chosen, left_out = details.chosen_for_detail(found)
     sources = {source.name: source for source in found.sources}
-    heading = title or f"Results of {_listed([s.name for s in found.sources])}"
+    heading = title or f"Results of {listed([s.name for s in found.sources])}"
     claims = _claims(found, suites)
     parts = Parts(
         title=heading,
@@ -186,10 +186,6 @@ def _thumbnails(
 
 
 # ------------------------------------------------------------------------------------------ words
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _command(folders: Sequence[Path], output: Path, pictures: Pictures, title: str | None) -> str:

@@ -94,7 +94,7 @@ def run_of(row: TrialResult, results: str = "") -> Path:
 
 
 def _digits(row: TrialResult, results: str) -> str:
-    group = row.spec.model_copy(update={"seed": 0}).key
+    group = row.spec.seedless.key
     return hashlib.sha256("\n".join((results, row.stack.id, group)).encode()).hexdigest()[:8]
 
 

@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 from bench.costs import CostSpec
 from bench.progress import Progress
-from bench.records import Execution, Stack, TrialSpec
+from bench.records import Execution, TrialSpec
 from bench.running.isolation import LocalEngine, Turn
 from bench.running.messages import Finished, Setup
-from bench.running.runner import Listener
+from bench.running.runner import Engine, Listener
 from bench.running.store import Store
 from bench.tasks import Row, Spec
 
@@ -58,20 +58,6 @@ class Ending:
 
     rows: tuple[Row, ...]
     why: Why
-
-
-class Engine(Protocol):
-    """What executes tasks, and may be told by another thread to end at once."""
-
-    @property
-    def stack(self) -> Stack:
-        """What its workers run on."""
-
-    def execute(self, spec: Spec, report: Callable[[Progress], None]) -> Finished:
-        """Run one task; whatever goes wrong in it becomes its status."""
-
-    def close(self) -> None:
-        """End what runs."""
 
 
 class Deadline:

@@ -19,7 +19,6 @@ from typing import IO
 import psutil
 from pydantic import ValidationError
 
-import bench
 from bench.costs import CostResult
 from bench.errors import WorkerError
 from bench.probes import ProbeSpec
@@ -37,7 +36,7 @@ RETIRE_BYTES = 2 * 2**30
 keeps the graph of every model it traced (through its registry of custom gradients) until the
 process ends, about 0.1 to 0.4 GiB a trial."""
 LOG_LINES = 5
-HOME = Path(bench.__file__).parents[1]
+HOME = Path(__file__).parents[2]
 """Where this very code lies, so that workers import no other."""
 COMMAND = (sys.executable, "-P", "-m", "bench.running.worker")
 """With -P, a folder called bench where the command was started does not hide the package."""

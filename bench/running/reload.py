@@ -15,13 +15,12 @@ from tempfile import TemporaryDirectory
 
 from pydantic import Field
 
-import bench
 from bench import model_card
 from bench.records import Record, Stack
 from bench.running.backends import BACKENDS, VARIABLE
 from bench.running.devices import VARIABLE as GPUS
 
-SCRIPT = Path(bench.__file__).parent / "training" / "alone.py"
+SCRIPT = Path(__file__).parents[1] / "training" / "alone.py"
 SECONDS = 600.0
 """How long one process may take."""
 CLOSE = 1e-4

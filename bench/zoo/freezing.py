@@ -172,6 +172,20 @@ def row(name: str) -> FreezeRow:
     return FREEZES[name]
 
 
+def stated(name: str, amount: Any) -> Freeze:
+    """A strategy with its amount, as a user states them.
+
+    Raises:
+        UnknownNameError: the table has no such strategy.
+        ValueError: the amount does not fit it; the text says what would.
+    """
+    known = row(name)
+    if not known.valid(amount):
+        raise ValueError(f"{name} to have as its amount: {known.amount}")
+    # 1 and 1.0 are one fraction, and must be one trial.
+    return Freeze(strategy=name, amount=float(amount) if name == "top_fraction" else amount)
+
+
 def resolve(freeze: Freeze, train_examples: int) -> Freeze:
     """Turn ``auto`` into the strategy for this many train pictures; others pass unchanged.
 
