@@ -156,7 +156,11 @@ def parsed(text: str | bytes, path: Path) -> ModelCard:
 
 def _in_folder(path: Path) -> bytes | None:
     card = path / FOLDER / NAME
-    return card.read_bytes() if card.is_file() else None
+    if not card.is_file():
+        return None
+    if card.stat().st_size > LARGEST:
+        raise _too_large(path)
+    return card.read_bytes()
 
 
 def _in_archive(path: Path) -> bytes | None:
@@ -166,5 +170,9 @@ def _in_archive(path: Path) -> bytes | None:
         if NAME not in archive.namelist():
             return None
         if archive.getinfo(NAME).file_size > LARGEST:
-            raise BenchError(f"{path}: its {NAME} is larger than any card: {LARGEST:,} bytes")
+            raise _too_large(path)
         return archive.read(NAME)
+
+
+def _too_large(path: Path) -> BenchError:
+    return BenchError(f"{path}: its {NAME} is larger than any card: {LARGEST:,} bytes")

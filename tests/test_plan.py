@@ -3,10 +3,10 @@
 import itertools
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
+import crafted
 import pytest
 from conftest import STACK, make_result, make_spec
 from leftovers import PICTURES, Earlier
@@ -118,8 +118,7 @@ def test_every_different_problem_is_told(tmp_path: Path, settings: Settings) -> 
 
 
 def test_files_are_found_beside_the_suite(tmp_path: Path, settings: Settings) -> None:
-    with zipfile.ZipFile(tmp_path / "mine.keras", "w") as file:
-        file.writestr("config.json", "{}")
+    crafted.keras_file(tmp_path / "mine.keras")
     (tmp_path / "pictures").mkdir()
     mine = _with_backbone(name="Mine", file="mine.keras", preprocessing="raw")
     assert plan.problems(_suite(tmp_path, mine, _with_folder("pictures")), settings) == []

@@ -16,7 +16,7 @@ from bench.records import Freeze, Head, Phase, TrialSpec, WeightsUsed
 from bench.settings import Settings
 from bench.training import execution, protocol, trial
 from bench.training.trial import Workplace, run_trial
-from bench.zoo import weights
+from bench.zoo import same_weights, weights
 
 pytest.importorskip("sklearn", reason="digits need the extra 'offline'")
 
@@ -98,6 +98,23 @@ def test_the_stacks_precision_is_in_force_in_every_trial(
         assert row.failed_guards == ()
     assert policies == [precision, precision]
     keras.config.set_dtype_policy("float32")
+
+
+def test_other_weights_than_those_of_earlier_rows_are_not_measured(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: object) -> weights.LoadedBackbone:
+        used = WeightsUsed(source="tiny.h5", sha256="1" * 64)
+        return weights.LoadedBackbone(tiny.backbone(), "minus_one_to_one", used, r"block(\d)_")
+
+    monkeypatch.setattr(trial.weights, "load", load)
+    name = same_weights.name_of(digits().backbone)
+    before = dataclasses.replace(place, earlier_weights={name: "0" * 64})
+    row, predictions = run_trial(digits(), before, lambda _: None)
+    assert (row.status, row.phase1, predictions) == ("failed", None, None)
+    assert "the weights of tiny.h5 are not those of earlier rows" in row.reason
+    same = dataclasses.replace(place, earlier_weights={name: "1" * 64})
+    assert run_trial(digits(), same, lambda _: None)[0].status == "ok"
 
 
 def test_phase_1_outlives_a_phase_2_that_fails(

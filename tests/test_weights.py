@@ -1,5 +1,6 @@
 """Weights come from where the row says they do, and anything wrong with them is a clear error."""
 
+import re
 import zipfile
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from bench.errors import UnknownNameError, WeightsError
 from bench.records import Backbone
 from bench.settings import Settings
-from bench.zoo import backbones, offline, weights
+from bench.zoo import backbones, content, offline, weights
 
 LITE_PARAMETERS = {"EfficientNetLite0": 3_413_024}  # 1 and 2 are the same layers, some more of them
 SIZE = 32
@@ -86,7 +87,7 @@ def test_content_that_cannot_be_weights(tmp_path, name, content, reason):
     (tmp_path / name).write_bytes(content)
     keras_file = name.endswith(".keras")
     backbone = own(name) if keras_file else Backbone(name="MobileNetV2", weights=name)
-    with pytest.raises(WeightsError, match=f"^{name} {reason}"):
+    with pytest.raises(WeightsError, match=f"^{re.escape(str(tmp_path / name))} {reason}"):
         weights.locate(backbone, settings(tmp_path))
 
 
@@ -127,7 +128,7 @@ def hdf5(path):
     import h5py
 
     with h5py.File(path, "w") as file:
-        file["values"] = np.arange(1000)
+        file["values"] = np.zeros(backbones.row("MobileNetV2").parameters, np.int8)
     return path
 
 
@@ -168,6 +169,7 @@ def tiny_table(monkeypatch):
         return model
 
     monkeypatch.setattr(backbones, "construct", construct)
+    monkeypatch.setattr(content, "COUNTED_APART", 1.0)  # any number of numbers will do
 
 
 def test_random_weights_follow_the_seed(tiny_table):
@@ -608,3 +610,10 @@ def test_keras_normalization_quirk_of_efficientnet_files_is_kept(tmp_path):
     normalise = next(x for x in loaded.model.layers if isinstance(x, keras.layers.Normalization))
     variance = normalise.get_weights()[1]
     np.testing.assert_allclose(variance, np.square([0.229, 0.224, 0.225]), rtol=1e-5)
+
+
+def test_of_what_keras_says_of_a_layer_the_cause_is_told() -> None:
+    said = f"Could not build {'x' * 900}.\n\nException encountered: no such\nunit"
+    assert weights.cause(ValueError(said)) == "no such unit"
+    assert weights.cause(ValueError("a" * 400)) == "a" * 300 + "..."
+    assert weights.cause(KeyError()) == "KeyError"

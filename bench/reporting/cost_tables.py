@@ -275,6 +275,13 @@ def _doubts(rows: Sequence[CostResult]) -> Iterator[str]:
             f"{_which(unsteady, rows)}: repeat it on a quiet machine (--again), or in several "
             "processes (--runs)"
         )
+    if drifted := [r for r in rows if r.drifted]:
+        most = max((r.drift or 0.0 for r in drifted), key=abs)
+        yield (
+            f"? the last bursts were up to {abs(most):.0%} {'faster' if most > 0 else 'slower'} "
+            f"than the first in {_which(drifted, rows)}: the machine grew warm, or something else "
+            "began or ended; let it cool and repeat it (--again)"
+        )
     if bound := [r for r in rows if r.input_bound]:
         yield f"input-bound, the device waits for pictures: {_which(bound, rows)}"
 

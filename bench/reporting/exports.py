@@ -54,10 +54,21 @@ def whole(file: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(file)
     except OSError as error:
-        raise BenchError(f"{file}: cannot be written: {error.strerror or error}") from error
+        raise BenchError(f"{file}: cannot be written: {hindrance(file, error)}") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def hindrance(file: Path, error: OSError) -> str:
+    """Why a file or folder cannot be written, and where it could be."""
+    with contextlib.suppress(OSError):  # too long a name cannot be asked after
+        for place in file.parents:
+            if place.is_file():
+                return f"{place} is a file: expected a place below a folder"
+        if file.is_dir():
+            return "it is a folder: expected a file name"
+    return f"{error.strerror or error}: expected a place where you may write"
 
 
 def _csv(frame: "pd.DataFrame", file: Path) -> None:

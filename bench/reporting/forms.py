@@ -19,10 +19,16 @@ FORMATS: Mapping[str, str] = {
 NOTE_STARTS: Mapping[str, str] = {"console": "  ", "markdown": "* ", "latex": "% "}
 NOTES_KEPT = 30
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA_STARTS = (
+    *("=", "+", "-", "@", "\t", "\n"),
+    *("\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}"),
+    *("\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}"),
+)
 
 _MARKS = re.compile(r"[&<>|`*~\\\[\]]|(?<![^\W_])_|_(?![^\W_])")
 """What markdown, or HTML in it, would take for its own; an underscore inside a word is none."""
+_HARMFUL = re.compile(r"[<`\\\[\]]|@(?!&#8203;)")
+"""Of those what begins an element, a link or code, ends a cell, or notifies somebody."""
 
 
 def count(number: float | None) -> str:
@@ -55,10 +61,20 @@ def printed(titles: Sequence[str], lines: Iterable[Sequence[Cell]], form: str) -
     if form == "csv":
         return _csv(titles, lines)
     cells = [["–" if cell is None else printable(str(cell)) for cell in line] for line in lines]
+    heads = [printable(title) for title in titles]
     if form == "markdown":
-        cells = [[cell.replace("|", "\\|") for cell in line] for line in cells]
-    table = tabulate(cells, headers=titles, tablefmt=FORMATS[form], disable_numparse=True)
+        heads, *cells = ([_cell(text) for text in line] for line in (heads, *cells))
+    table = tabulate(cells, headers=heads, tablefmt=FORMATS[form], disable_numparse=True)
     return _latex_symbols(table) if form == "latex" else table
+
+
+def _cell(text: str) -> str:
+    """For a cell of markdown; what `foreign` has been through stays as it is."""
+    return _harmless(text).replace("|", "\\|")
+
+
+def _harmless(text: str) -> str:
+    return _HARMFUL.sub(lambda mark: "@&#8203;" if mark[0] == "@" else f"&#{ord(mark[0])};", text)
 
 
 def printable(text: str) -> str:
@@ -101,8 +117,10 @@ def with_notes(table: str, notes: Iterable[str], form: str) -> str:
     found = kept(notes)
     if form not in NOTE_STARTS or not found:
         return table
-    lines = (NOTE_STARTS[form] + _one_line(printable(note)) for note in found)
-    return table + "\n\n" + "\n".join(lines)
+    lines = [_one_line(printable(note)) for note in found]
+    if form == "markdown":  # our own notes quote commands between backticks
+        lines = ["`".join(map(_harmless, line.split("`"))) for line in lines]
+    return table + "\n\n" + "\n".join(NOTE_STARTS[form] + line for line in lines)
 
 
 def kept(notes: Iterable[str]) -> list[str]:
@@ -122,12 +140,22 @@ def _latex_symbols(table: str) -> str:
 def inert(text: str) -> str:
     """Text for a cell of CSV that no spreadsheet takes for a formula.
 
-    A spreadsheet runs what begins with ``=``, ``+``, ``-``, ``@``, a tab or a line break, and shows
+    A spreadsheet runs what begins with ``=``, ``+``, ``-``, ``@`` (or their wide forms), a tab or a
+    line break, and shows
     what begins with an apostrophe. Carriage returns become line feeds: where one stands alone,
-    writers of CSV leave it bare, and readers begin a new line. For text only: numbers stay numbers.
+    writers of CSV leave it bare, and readers begin a new line. Other characters that do not print
+    are replaced before that: a spreadsheet may leave them out. For text only: numbers stay numbers.
     """
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
-    return f"'{lines}" if text.startswith(_FORMULA_STARTS) else lines
+    if not lines.isprintable():
+        lines = "".join(map(_in_csv, lines))
+    return f"'{lines}" if lines.lstrip(" ").startswith(_FORMULA_STARTS) else lines
+
+
+def _in_csv(letter: str) -> str:
+    if letter.isprintable() or letter in "\n\t":
+        return letter
+    return " " if letter.isspace() else "\N{REPLACEMENT CHARACTER}"
 
 
 def _csv(titles: Sequence[str], lines: Iterable[Sequence[Cell]]) -> str:

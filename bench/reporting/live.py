@@ -1,7 +1,9 @@
 """Telling a person how a run goes: live lines on a terminal, plain lines anywhere else."""
 
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -13,11 +15,14 @@ from bench.numerics import NumericsResult
 from bench.probes import ProbeResult
 from bench.progress import Progress
 from bench.records import Stack
+from bench.reporting.consoles import Closed, is_gone
 from bench.reporting.forms import duration
+from bench.strangers import plain
 from bench.tasks import Row, Spec
 
 FEW = 30
 """Val pictures, below which a probe's accuracy says nothing."""
+CLOSED = "the output's reader is gone: stopped; what was measured is kept, the same command goes on"
 PLAIN_SECONDS = 30.0
 """On a plain log, at most one line about a trial's steps in so many seconds."""
 
@@ -65,8 +70,9 @@ class LiveReport:
 
     def __exit__(self, *_: object) -> None:
         if self._live:
-            self._live.update(Text(""), refresh=True)
-            self._live.stop()
+            with suppress(OSError):  # the terminal was closed: there is more to end than this
+                self._live.update(Text(""), refresh=True)
+                self._live.stop()
 
     def begins(self, stack: Stack, trials: int, settled: int) -> None:
         """Print the stack and the number of trials."""
@@ -115,10 +121,32 @@ class LiveReport:
         """A terminal shows one line for each trial that runs."""
         if self._live:
             text = "\n".join(shown.status for shown in self._running.values())
-            self._live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
+            with suppress(OSError):
+                self._live.update(
+                    Text(plain(text), no_wrap=True, overflow="ellipsis"), refresh=True
+                )
 
     def _print(self, text: str) -> None:
-        self._console.print(Text(text), soft_wrap=True)
+        show(self._console, text)
+
+
+def show(console: Console, text: str) -> None:
+    """Print a line; a terminal that was closed stops nobody, a pipe that was closed ends the run.
+
+    Raises:
+        Closed: nobody reads the pipe any more (``bench run ... | head``).
+    """
+    try:
+        console.print(Text(plain(text)), soft_wrap=True)
+        closed = is_gone(console)  # found out by somebody who did not mind: a note
+    except (Closed, BrokenPipeError):
+        closed = True
+    except OSError:
+        return
+    if closed:
+        with suppress(OSError):
+            sys.stderr.write(f"bench: {CLOSED}\n")
+        raise Closed(1)
 
 
 def describe(progress: Progress) -> str:

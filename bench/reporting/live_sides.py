@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from rich.console import Console
 from rich.live import Live
@@ -9,8 +10,9 @@ from rich.text import Text
 
 from bench.progress import Progress
 from bench.reporting.forms import duration
-from bench.reporting.live import PLAIN_SECONDS, describe, outcome
+from bench.reporting.live import PLAIN_SECONDS, describe, outcome, show
 from bench.running.lockstep import Side
+from bench.strangers import plain
 from bench.tasks import Row, Spec
 
 
@@ -45,8 +47,9 @@ class SidesReport:
 
     def __exit__(self, *_: object) -> None:
         if self._live:
-            self._live.update(Text(""), refresh=True)
-            self._live.stop()
+            with suppress(OSError):
+                self._live.update(Text(""), refresh=True)
+                self._live.stop()
 
     def begins(self, sides: Sequence[Side], measurements: int, settled: int) -> None:
         """Print the number of tasks, and the stacks."""
@@ -87,7 +90,10 @@ class SidesReport:
         self._lines[side.name] = line
         if self._live:
             text = "\n".join(filter(None, self._lines.values()))
-            self._live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
+            with suppress(OSError):
+                self._live.update(
+                    Text(plain(text), no_wrap=True, overflow="ellipsis"), refresh=True
+                )
 
     def _print(self, text: str) -> None:
-        self._console.print(Text(text), soft_wrap=True)
+        show(self._console, text)

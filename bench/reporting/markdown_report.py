@@ -26,7 +26,7 @@ MARK = "Made by `bench report`"
 
 FAILURES_NAMED = 50
 
-_MARKS = re.compile(r"[&<>`~\[\]]|(?<!^)@")
+_MARKS = re.compile(r"&(?!#\d+;)|[<>`~\[\]]|(?<!^)@(?!&#8203;)")
 
 
 @dataclass(frozen=True)

@@ -202,7 +202,10 @@ def read(file: Path) -> tuple[CostResult, ...]:
     try:
         found = _File.model_validate_json(file.read_bytes())
     except OSError as error:
-        raise StoreError(f"{file}: cannot be read: {error.strerror}") from error
+        raise StoreError(
+            f"{file}: cannot be read: {error.strerror}: expected a results folder, or a JSON file "
+            "of pytest-benchmark"
+        ) from error
     except ValidationError as error:
         raise StoreError(f"{file}: expected JSON of pytest-benchmark: {_first(error)}") from error
     return tuple(_row(entry, found.datetime, file) for entry in found.benchmarks)

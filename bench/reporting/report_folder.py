@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from bench.errors import BenchError
 from bench.records import Record
+from bench.reporting.exports import hindrance
 from bench.running import store
 
 MANIFEST = ".bench-report.json"
@@ -43,7 +44,8 @@ def check(output: Path, names: Iterable[str] = (PAGE, DOCUMENT)) -> None:
     try:
         _check(output, names)
     except OSError as error:
-        raise BenchError(f"{output}: the report cannot be written: {error}") from error
+        why = hindrance(output / PAGE, error)
+        raise BenchError(f"{output}: the report cannot be written: {why}") from error
 
 
 def _check(output: Path, names: Iterable[str]) -> None:
@@ -94,7 +96,8 @@ def write(output: Path, files: Files) -> None:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:
-        raise BenchError(f"{output}: the report cannot be written: {error}") from error
+        why = hindrance(output / PAGE, error)
+        raise BenchError(f"{output}: the report cannot be written: {why}") from error
 
 
 def _put(folder: Path, files: Files) -> None:

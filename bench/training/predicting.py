@@ -1,8 +1,9 @@
 """Predicting pictures with an exported model, or with any other that takes pictures alike.
 
-A ``.keras`` file is loaded in Keras' safe mode, so that nothing in it runs code of its own; nothing
-is unpickled. A SavedModel is a TensorFlow program and can do what TensorFlow can: Bench loads one
-only where its folder is named.
+A ``.keras`` file is looked into first (`bench.zoo.keras_files`), then loaded in Keras' safe mode,
+so that nothing in it runs code of its own or reads another file; nothing is unpickled. A SavedModel
+is a TensorFlow program and can do what TensorFlow can: Bench loads one only where its folder is
+named.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import model_card
-from bench.data.decoding import UnreadablePictureError, decode
+from bench.data.decoding import LARGEST_FILE, UnreadablePictureError, decode
 from bench.data.folders import EXTENSIONS
 from bench.errors import BenchError
 from bench.model_card import ModelCard
+from bench.zoo import content, keras_files, weights
 
 BATCH = 32
 
@@ -86,7 +88,9 @@ def pictures(paths: Sequence[Path]) -> tuple[Path, ...]:
         elif path.is_file():
             found[path] = None
         else:
-            raise BenchError(f"{path}: there is no such file or folder")
+            raise BenchError(
+                f"{path}: there is no such file or folder: expected pictures, or folders with them"
+            )
     return tuple(found)
 
 
@@ -108,7 +112,7 @@ def load(path: Path) -> Classifier:
         BenchError: there is none, it cannot be loaded, or it is no model of pictures.
     """
     if not path.exists():
-        raise BenchError(f"{path}: there is no such model")
+        raise BenchError(f"{path}: there is no such model: expected one that is there")
     kind = model_card.format_of(path)
     if path.is_dir() != (kind == "saved_model"):
         raise BenchError(
@@ -120,9 +124,8 @@ def load(path: Path) -> Classifier:
     except BenchError:
         raise
     except Exception as error:  # every reader has errors of its own
-        # Keras says what was wrong only after the whole configuration.
-        said = " ".join(str(error).split()).rpartition("Exception encountered: ")[2][:300]
-        raise BenchError(f"{path}: cannot be loaded ({type(error).__name__}: {said})") from error
+        said = f"{type(error).__name__}: {weights.cause(error)}"
+        raise BenchError(f"{path}: cannot be loaded ({said})") from error
     size, classes = _shape(loaded, path)
     card = loaded.card
     if card is None:
@@ -158,6 +161,8 @@ def guesses(model: Classifier, files: Sequence[Path], top: int) -> Iterator[Gues
 def _decoded(file: Path, size: int) -> NDArray[np.uint8] | str:
     """Its pixels, or why there are none."""
     try:
+        if (length := file.stat().st_size) > LARGEST_FILE:
+            return f"{length:,} bytes, more than {LARGEST_FILE:,}"
         return decode(file.read_bytes(), size)
     except (OSError, UnreadablePictureError) as error:
         return str(error)
@@ -196,6 +201,9 @@ def _only(found: Sequence[Any], what: str, path: Path) -> Any:
 
 
 def _keras(path: Path) -> _Loaded:
+    content.check_start(path)
+    keras_files.check(path, backbone=False)
+
     import keras
 
     model = keras.models.load_model(path, safe_mode=True, compile=False)
@@ -212,6 +220,9 @@ def _keras(path: Path) -> _Loaded:
 
 
 def _saved_model(path: Path) -> _Loaded:
+    if not (path / "saved_model.pb").is_file():
+        raise BenchError(f"{path}: is no SavedModel: expected a folder with saved_model.pb in it")
+
     import tensorflow as tf
 
     model: Any = tf.saved_model.load(str(path))

@@ -18,7 +18,7 @@ from typing import Any, get_args
 from bench.errors import BenchError, WeightsError
 from bench.records import Backbone, Preprocessing, WeightsUsed
 from bench.settings import Settings
-from bench.zoo import backbones, offline
+from bench.zoo import backbones, content, offline
 from bench.zoo.backbones import BackboneRow, BlockRule
 
 _FLOAT_POLICIES = ("float32", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
@@ -65,16 +65,16 @@ def locate(backbone: Backbone, settings: Settings, base: Path | None = None) -> 
     """
     if backbone.file is not None:
         _check_statement(backbone)
-        return _stated_file(backbone.file, (".keras",), settings, base)
+        return _stated_file(backbone, backbone.file, (".keras",), settings, base)
     backbones.row(backbone.name)
     if backbone.weights == "random":
         return None
     if backbone.weights != "imagenet":
-        return _stated_file(backbone.weights, (".h5", ".hdf5"), settings, base)
+        return _stated_file(backbone, backbone.weights, (".h5", ".hdf5"), settings, base)
     for folder in settings.weights:
         path = folder / f"{backbone.name}.weights.h5"
         if path.is_file():
-            _check_content(path)
+            content.check(path, backbone.name)
             return path
     return offline.find() if backbone.name == offline.BACKBONE else None
 
@@ -187,49 +187,49 @@ def _check_statement(backbone: Backbone) -> None:
 
 
 def _stated_file(
-    stated: str, endings: tuple[str, ...], settings: Settings, base: Path | None
+    backbone: Backbone,
+    stated: str,
+    endings: tuple[str, ...],
+    settings: Settings,
+    base: Path | None,
 ) -> Path:
     if not stated.endswith(endings):
-        raise WeightsError(f"{stated!r}: expected a file ending in {' or '.join(endings)}")
-    name = Path(stated).expanduser()
-    # Joining an absolute path to a folder gives that path itself.
-    places = dict.fromkeys(folder / name for folder in (base or Path(), *settings.weights))
-    for place in places:
-        if place.is_file():
-            _check_content(place)
-            return place
+        raise WeightsError(
+            f"{stated!r}: expected a file ending in {' or '.join(endings)}{content.how(stated)}"
+        )
+    if not stated.isprintable():
+        raise WeightsError(f"{stated!r}: expected the name of a file, of characters that print")
+    try:
+        name = Path(stated).expanduser()
+        # Joining an absolute path to a folder gives that path itself.
+        places = dict.fromkeys(folder / name for folder in (base or Path(), *settings.weights))
+        found = next((place for place in places if place.is_file()), None)
+    except (OSError, RuntimeError) as error:  # too long a name, no such user, no right to look
+        why = (getattr(error, "strerror", None) or str(error)).rstrip(".")
+        raise WeightsError(
+            f"{_cut(stated)!r}: expected the name of a file that can be looked for, but: {why}"
+        ) from error
+    if found is not None:
+        content.check(found, backbone.name)
+        return found
     looked = ", ".join(str(place) for place in places)
     raise WeightsError(
         f"no file {stated!r}; looked for {looked} (set BENCH_WEIGHTS_DIR to the folder that has it)"
     )
 
 
-def _check_content(path: Path) -> None:
-    """See by its first and last bytes that a file is whole and of the kind its name says."""
-    with path.open("rb") as file:
-        start = file.read(64).lstrip()
-    if not start:
-        raise WeightsError(f"{path.name} is empty")
-    if start.startswith(b"<"):
-        raise WeightsError(f"{path.name} is a web page, not weights: download it again")
-    if start.startswith(b"version https://git-lfs"):
-        raise WeightsError(f"{path.name} is a Git LFS pointer: fetch the file with git lfs pull")
-    if path.suffix == ".keras":
-        if not zipfile.is_zipfile(path):
-            raise WeightsError(f"{path.name} is not a whole .keras file (a zip archive)")
-        return
-    import h5py
+def cause(error: Exception) -> str:
+    """What an error says, on one line of at most 300 characters.
 
-    try:
-        h5py.File(path, "r").close()
-    except OSError as error:
-        raise WeightsError(f"{path.name} is not a whole HDF5 file: {_short(error)}") from error
-
-
-def _short(error: Exception) -> str:
-    """The first 300 characters of an error, on one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    Of what Keras says of a layer, which begins with its whole configuration, the end is the cause.
+    """
+    text = " ".join(str(error).split()).rpartition("Exception encountered: ")[2]
+    text = text or type(error).__name__
     return text if len(text) <= 300 else text[:300] + "..."
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= 60 else f"{name[:40]}...{name[-10:]}"
 
 
 # ----------------------------------------------------------------------- backbones of the table
@@ -254,7 +254,7 @@ def _blaming(what: str) -> Iterator[None]:
     try:
         yield
     except _BAD_FILE as error:
-        raise WeightsError(f"{what}: {_short(error)}") from error
+        raise WeightsError(f"{what}: {cause(error)}") from error
 
 
 def _from_package(row: BackboneRow, image_size: int, path: Path) -> Any:
@@ -294,7 +294,7 @@ def _downloaded(row: BackboneRow, image_size: int) -> Any:
             else f" (the [offline] extra brings {offline.BACKBONE}'s only)"
         )
         raise WeightsError(
-            f"no ImageNet weights for {row.name}, and Keras' download failed: {_short(error)}. "
+            f"no ImageNet weights for {row.name}, and Keras' download failed: {cause(error)}. "
             f"Ways out: a file {row.name}.weights.h5 in a folder of BENCH_WEIGHTS_DIR{package}; "
             "a machine with a network"
         ) from error

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
+from bench.reporting.exports import hindrance
 from bench.reporting.plots import style
 from bench.reporting.plots.panel import Panel, Theme
 
@@ -100,7 +101,7 @@ def _write(file: Path, content: bytes) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
     except OSError as error:
-        raise BenchError(f"{file}: cannot be written: {error}") from error
+        raise BenchError(f"{file}: cannot be written: {hindrance(file, error)}") from error
 
 
 PIXELS = 100
