@@ -4,14 +4,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Test processes. Each that imports TensorFlow takes a gigabyte and both cores of a small machine.
 JOBS ?= 2
+# Of the fault campaign: the same faults come again.
+SEED ?= 1
 # Which tests: `make test TESTS="slow or real"` leaves out those that `make check` has just run.
 TESTS ?= not gpu
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart speed gpu test check format clean
+.PHONY: help quickstart speed gpu faults test check format clean
 
 help:
 	@echo "make quickstart   measure a first table: real ImageNet transfer, offline, on the CPU"
+	@echo "make faults       kill, stop, fill and damage real runs 160 times: is anything lost? (half an hour)"
 	@echo "make test         every test; those that need data or weights not at hand say so"
 	@echo "make speed        Bench against a plain Keras script, side by side (half an hour; real pictures)"
 	@echo "make gpu          what four backbones cost on this machine's GPU, and one real suite there"
@@ -41,6 +44,11 @@ speed: .venv/ready
 # Needs no .venv: frameworks that know the GPU are often installed by the machine's owner.
 gpu:
 	PYTHON=$(PYTHON) scripts/measure_on_gpu.sh results/gpu
+
+# Two chains at a time; writes what it found into the documentation.
+faults: .venv/ready
+	$(BIN)/python -m tests.faults.campaign --jobs $(JOBS) --seed $(SEED) \
+		--report docs/faults.md --json results/reference/faults.json
 
 test: .venv/ready .venv/jax
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "$(TESTS)"

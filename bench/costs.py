@@ -9,6 +9,7 @@ left out. As in `bench.records`, a default never changes, because a key leaves d
 
 import hashlib
 import json
+import math
 import statistics
 from collections.abc import Sequence
 from typing import Literal, Self
@@ -127,6 +128,22 @@ class Rate(Record):
         low, high = np.quantile(self.samples, (0.25, 0.75))
         return float((high - low) / self.median)
 
+    @property
+    def drift(self) -> float | None:
+        """By how much the last bursts were faster than the first, where it is no chance; else 0.
+
+        Medians of the first and the last third, or of four bursts each at least, as a share of the
+        first; by a rank test of the two (Mann and Whitney's, two-sided, at 5%). None for fewer
+        than eight bursts. They must be of one process, in the order they ran.
+        """
+        part = max(len(self.samples) // 3, FEWEST_TO_TELL)
+        if 2 * part > len(self.samples):
+            return None
+        first, last = self.samples[:part], self.samples[-part:]
+        if _by_chance(first, last) >= CHANCE:
+            return 0.0
+        return statistics.median(last) / statistics.median(first) - 1
+
 
 class Latency(Record):
     """Milliseconds from a picture in the host's memory to its result on the device.
@@ -200,6 +217,9 @@ class CostResult(Record):
         runs: processes that measured it, taken together here (`pooled`).
         elsewhere: share of the cores' time, 0 to 1, that other work used while steps were timed;
             the most that it was.
+        drift: by how much its last bursts were faster than its first, as a share (negative where
+            they were slower), if by more than chance; 0 if not, None where too few could tell
+            (`Rate.drift`); of several runs the largest.
         together: which joint measurement it is from, where several stacks were measured in turns
             (`bench.running.lockstep`): rows of one key and one id are of the same minutes.
         gpu_processes: others on the same GPU, before or after; None without NVML.
@@ -230,6 +250,7 @@ class CostResult(Record):
     timed_seconds: float | None = None
     runs: int = 1
     elsewhere: float | None = None
+    drift: float | None = None
     together: str | None = None
     gpu_processes: int | None = None
     environment: Environment | None = None
@@ -265,9 +286,14 @@ class CostResult(Record):
         return self.device is not None and self.device.spread > WIDE
 
     @property
+    def drifted(self) -> bool:
+        """Whether the same work took another time at its end than at its beginning."""
+        return abs(self.drift or 0.0) >= DRIFT
+
+    @property
     def doubtful(self) -> bool:
         """Whether its throughput is better measured again, on a quiet machine."""
-        return self.disturbed or self.unsteady
+        return self.disturbed or self.unsteady or self.drifted
 
 
 INTERVAL = (0.025, 0.975)
@@ -281,6 +307,19 @@ BUSY = 0.1
 
 WIDE = 0.1
 """A wider spread of the bursts puts a measurement in doubt."""
+
+DRIFT, CHANCE, FEWEST_TO_TELL = 0.05, 0.05, 4
+"""First and last bursts that differ by this share, and with a smaller probability by chance, put a
+measurement in doubt; of so many bursts each at least."""
+
+
+def _by_chance(first: Sequence[float], last: Sequence[float]) -> float:
+    """How probable ranks so far apart are among equals: Mann and Whitney's U, by the normal."""
+    a, b = len(first), len(last)
+    wins = sum((x < y) + 0.5 * (x == y) for x in first for y in last)
+    spread = math.sqrt(a * b * (a + b + 1) / 12)
+    away = max(0.0, abs(wins - a * b / 2) - 0.5) / spread
+    return 2 * (1 - statistics.NormalDist().cdf(away))
 
 
 def pooled(rows: Sequence[CostResult]) -> CostResult:
@@ -305,6 +344,7 @@ def pooled(rows: Sequence[CostResult]) -> CostResult:
             "memory": max((r.memory for r in chosen if r.memory), key=_peak, default=None),
             **{name: _median([getattr(r, name) for r in chosen]) for name in _MEDIANS},
             "elsewhere": max((r.elsewhere or 0.0 for r in chosen), default=None),
+            "drift": max((r.drift for r in chosen if r.drift is not None), key=abs, default=None),
             "together": None,  # they are of several
         }
     )

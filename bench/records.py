@@ -195,7 +195,7 @@ class Phase(Record):
 
 
 class Execution(Record):
-    """How a trial runs. ``deterministic`` buys equal reruns (JAX on a GPU does not heed it)."""
+    """How a trial runs. ``deterministic`` buys equal reruns; where it cannot, rows say so."""
 
     batch_size: int = Field(32, ge=1)
     precision: Precision = "auto"
@@ -326,9 +326,8 @@ class PhaseResult(Record):
         learning_rate: in force at the phase's first step.
         val_accuracy, val_loss: of the weights that the phase ended with, over every val picture.
         val_correct: `bench.marks.packed` of the same, in the val split's order.
-        images_per_second: throughput of the phase's own training steps, median over epochs, the
-            first step of each and a smaller last one apart; None where too few steps are left, or
-            where the stock model is not what trained.
+        images_per_second: of the phase's own steps, median over epochs, without the first of each
+            and a smaller last one; None where too few are left, or not the stock model trained.
         seconds: wall time, validation included.
         input_wait: share of its training time (0 to 1) that it waited for pictures.
         execution: ``graph``, ``xla`` or ``eager``, and how that was decided.
@@ -360,6 +359,7 @@ class TrialResult(Record):
     ``seconds`` is wall time without ``pictures_seconds`` (reading and decoding). Shared work counts
     in the trial that did it; ``way`` says whether this one took part, ``rewrites`` what was done to
     the backbone's operations. ``test_correct``: `bench.marks.packed`, in the test split's order.
+    ``reruns``: bits that the same suite gives again on this stack; None where nobody noted it.
     """
 
     key: str
@@ -386,6 +386,8 @@ class TrialResult(Record):
     rewrites: str = ""
     environment: Environment | None = None
     predictions: str | None = None
+    reruns: Literal["equal", "not promised"] | None = None
+    reruns_reason: str = ""
 
     @property
     def last_phase(self) -> PhaseResult | None:

@@ -9,6 +9,7 @@ import tempfile
 import textwrap
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bench import cache
-from bench.cache import folders
+from bench.cache import checksums, folders
 from bench.data import picture_cache
 from bench.data.examples import Example
 from bench.errors import CacheError, UnknownNameError
@@ -121,7 +122,7 @@ def test_what_is_written_is_read(settings: Settings) -> None:
         "labels.npy",
         "manifest.json",
     ]
-    manifest = json.loads((opened.path / "manifest.json").read_text())
+    manifest = checksums.manifest(opened.path)
     assert manifest["kind"] == "activations"
     assert manifest["identity"] == IDENTITY
     assert manifest["arrays"]["features"] == {"shape": [100, 8], "dtype": "<f2"}
@@ -342,17 +343,39 @@ def lengthen(entry: Path) -> None:
 
 
 def misplace(entry: Path) -> None:
-    manifest = json.loads((entry / "manifest.json").read_text())
-    (entry / "manifest.json").write_text(json.dumps(manifest | {"identity": {"n": 5}}))
+    resealed(entry, {"identity": {"n": 5}})
+
+
+def unsealed(entry: Path) -> None:
+    """As an older Bench wrote it: without checksums."""
+    manifest = checksums.manifest(entry) | {"format": 1}
+    (entry / "manifest.json").write_text(json.dumps(manifest))
+
+
+def resealed(entry: Path, changes: dict[str, Any]) -> None:
+    (entry / "manifest.json").write_text(json.dumps(checksums.manifest(entry) | changes))
+    checksums.seal(entry)
+
+
+def put(array: np.ndarray) -> Callable[[Path], None]:
+    """Another array in its place, under a checksum that fits."""
+
+    def damage(entry: Path) -> None:
+        np.save(entry / "x.npy", array)
+        resealed(entry, {})
+
+    return damage
 
 
 DAMAGE = [
     pytest.param(cut, id="truncated"),
     pytest.param(lengthen, id="too long"),
     pytest.param(misplace, id="of another identity"),
-    pytest.param(lambda e: np.save(e / "x.npy", np.zeros((4, KIB))), id="another dtype"),
-    pytest.param(lambda e: np.save(e / "x.npy", np.zeros((4, 9), "u1")), id="another shape"),
-    pytest.param(lambda e: np.save(e / "x.npy", np.array([object()])), id="a pickle"),
+    pytest.param(unsealed, id="of an older Bench"),
+    pytest.param(put(np.zeros((4, KIB))), id="another dtype"),
+    pytest.param(put(np.zeros((4, 9), "u1")), id="another shape"),
+    pytest.param(put(np.array([object()])), id="a pickle"),
+    pytest.param(lambda e: np.save(e / "x.npy", np.zeros((4, KIB), "u1")), id="other numbers"),
     pytest.param(lambda e: (e / "x.npy").write_bytes(b""), id="empty"),
     pytest.param(lambda e: (e / "x.npy").unlink(), id="no array"),
     pytest.param(lambda e: (e / "manifest.json").unlink(), id="no manifest"),
@@ -369,6 +392,136 @@ def test_a_damaged_entry_is_none_and_rebuilt(
     assert write(settings).arrays["x"].sum() == 7 * 4 * KIB
     assert len(there(settings)) == 1
     assert stray(settings) == []
+
+
+@pytest.fixture
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> set[Any]:
+    """What the process remembers of files; empty, as in a new one."""
+    seen: set[Any] = set()
+    monkeypatch.setattr(checksums, "_seen", seen)
+    return seen
+
+
+def flips(file: Path, step: int) -> Iterator[int]:
+    """A file with one bit flipped, here and there in turn; whole again afterwards."""
+    content = file.read_bytes()
+    for at in range(0, len(content), step):
+        file.write_bytes(content[:at] + bytes([content[at] ^ (1 << at % 8)]) + content[at + 1 :])
+        yield at
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(("name", "step"), [("x.npy", 83), ("manifest.json", 5)])
+def test_a_flipped_bit_anywhere_is_found(
+    settings: Settings, forgetful: set[Any], name: str, step: int
+) -> None:
+    entry = write(settings).path
+    forgetful.clear()
+    for at in flips(entry / name, step):
+        assert cache.read(settings, "activations", IDENTITY) is None, at
+    assert found(settings).arrays["x"].sum() == 7 * 4 * KIB
+
+
+@pytest.mark.parametrize("name", ["pixels.npy", "examples.npz", "manifest.json"])
+def test_a_flipped_bit_among_pictures_is_found(
+    settings: Settings, forgetful: set[Any], name: str
+) -> None:
+    path = write_pictures(settings, "beans")
+    forgetful.clear()
+    for at in flips(path / name, 37):
+        with pytest.raises(cache.DamagedEntryError, match=r"not as it was written|no checksum"):
+            assert picture_cache.read(path), at
+        if name == "pixels.npy" and at > 200:
+            assert picture_cache.read(path, sure=False) is not None
+            assert picture_cache.newest(settings, "beans", 16, sure=False) is not None
+    assert picture_cache.read(path) is not None
+
+
+def test_a_flip_is_rebuilt_by_the_next_builder(settings: Settings, forgetful: set[Any]) -> None:
+    entry = write(settings).path
+    with (entry / "x.npy").open("r+b") as file:
+        file.seek(1000)
+        file.write(b"\0")
+    forgetful.clear()
+    assert write(settings).arrays["x"].sum() == 7 * 4 * KIB
+
+
+def test_a_file_is_read_for_its_checksum_once(
+    settings: Settings, forgetful: set[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    of = checksums.of
+
+    def spy(file: Path) -> str:
+        read.append(file.name)
+        return of(file)
+
+    monkeypatch.setattr(checksums, "of", spy)
+    entry = write(settings).path
+    assert read == ["x.npy"], "when it was built, and not again when it was opened"
+    forgetful.clear()
+    for _ in range(3):
+        found(settings)
+    assert read == ["x.npy"] * 2
+    os.utime(entry / "x.npy")
+    found(settings)
+    assert read == ["x.npy"] * 3
+    monkeypatch.setattr(checksums, "_REMEMBERED", 1)
+    write(settings, {"n": 1})
+    write(settings, {"n": 2})
+    assert len(forgetful) == 1
+
+
+def test_large_files_are_read_in_chunks(tmp_path: Path) -> None:
+    content = os.urandom(3 * checksums.CHUNK + 17)
+    (tmp_path / "x").write_bytes(content)
+    assert checksums.of(tmp_path / "x") == f"{zlib.crc32(content):08x}"
+    (tmp_path / "x").write_bytes(b"")
+    assert checksums.of(tmp_path / "x") == "00000000"
+
+
+# -------------------------------------------------------------------------- leftovers and the clock
+
+
+def locks(settings: Settings) -> list[str]:
+    return sorted(p.name for p in settings.cache.glob("*/.*.lock"))
+
+
+def test_a_sweep_removes_what_the_dead_left_and_no_more(killed: Settings) -> None:
+    kept = write(killed, {"n": 2}, kind="heads").path
+    with cache.building(killed, "heads", {"n": 3}, "x") as writer:
+        assert writer is not None
+        cache.sweep(killed)
+        assert len(stray(killed)) == 1, "what is being built stays"
+    cache.sweep(killed)
+    assert stray(killed) == []
+    assert kept in there(killed)
+    assert locks(killed) == sorted(f".{p.name}.lock" for p in there(killed))
+
+
+def test_locks_do_not_pile_up(settings: Settings) -> None:
+    small = capped(settings, 30)
+    for n in range(12):
+        write(small, {"n": n}, kib=8)
+    assert len(locks(settings)) == len(there(settings)) <= 4
+    cache.clear(settings)
+    assert locks(settings) == []
+
+
+def test_a_sweep_of_no_cache_does_nothing(tmp_path: Path) -> None:
+    cache.sweep(Settings(cache=tmp_path / "absent"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("years", [-60, -1, 1, 300])
+def test_a_clock_that_jumps_breaks_nothing(settings: Settings, years: float) -> None:
+    for n in range(3):
+        used(write(settings, {"n": n}, kib=10).path, 86400 * 365 * years)
+    newest = write(capped(settings, 25), {"n": 3}, kib=10).path
+    assert newest in there(settings)
+    assert len(there(settings)) == 2
+    assert [e.bytes > 10 * KIB for e in cache.entries(settings)] == [True, True]
+    assert found(settings, {"n": 3}).arrays["x"].sum() == 7 * 10 * KIB
 
 
 # ------------------------------------------------------------------------------- no room, no rights

@@ -273,8 +273,11 @@ os.execv(command[0], command)
 """
 
 
-def test_ctrl_c_while_later_workers_start_ends_them(bench: Bench) -> None:
-    """Each first trial kills its worker, and the next worker takes for ever to start."""
+@pytest.mark.parametrize("told", [0, 400])
+def test_ctrl_c_while_later_workers_start_ends_them(bench: Bench, told: int) -> None:
+    """Each first trial kills its worker, and the next worker takes for ever to start, with more
+    to read than a pipe holds."""
+    bench.setup = bench.setup.model_copy(update={"trials": (make_spec(),) * told})
     marker = bench.notes.parent / "slow"
     orders = bench.command({0: "sigkill"})
     command = (sys.executable, "-c", SLOW, str(bench.notes), str(marker), *orders)

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -18,8 +20,9 @@ from bench.errors import WorkerError
 from bench.probes import ProbeSpec
 from bench.progress import Progress
 from bench.records import Backbone, Execution, TrialResult, TrialSpec
-from bench.running import isolation
-from bench.running.isolation import Ended, LocalEngine
+from bench.running import channel, isolation
+from bench.running.endings import LOG_LINES, Ended
+from bench.running.isolation import LocalEngine
 from bench.running.messages import Setup
 from bench.settings import Settings
 from bench.tasks import Spec
@@ -66,9 +69,14 @@ class Bench:
 
     @contextmanager
     def engine(
-        self, trials: dict[int, str] | None = None, start: str = "", seconds: float | None = None
+        self,
+        trials: dict[int, str] | None = None,
+        start: str = "",
+        seconds: float | None = None,
+        memory_limit: int | None = None,
     ) -> Iterator[LocalEngine]:
-        engine = LocalEngine(self.setup, seconds, self.command(trials, start))
+        setup = self.setup.model_copy(update={"memory_limit": memory_limit})
+        engine = LocalEngine(setup, seconds, self.command(trials, start))
         try:
             yield engine
         finally:
@@ -241,11 +249,148 @@ def test_whatever_befalls_a_worker_costs_one_trial(
     assert len(bench.noted("worker")) == 2
 
 
+@pytest.mark.parametrize("order", ["eats", "child_eats"])
+def test_a_worker_above_its_memory_limit_is_ended_and_the_run_goes_on(
+    bench: Bench, order: str
+) -> None:
+    with bench.engine({1: order}, memory_limit=300 * 2**20) as engine:
+        assert result_of(engine, 0).status == "ok"
+        row = result_of(engine, 1)
+        assert row.status == "out_of_memory"
+        said = re.fullmatch(
+            r"stopped at (\d+) MiB of memory, above the limit of 300 MiB for a worker "
+            r"\(--memory-limit\): expected a smaller batch, or a larger limit",
+            row.reason,
+        )
+        assert said
+        assert 300 <= int(said[1]) < 1000
+        assert is_gone(bench.noted("worker")[0])
+        assert all(until(lambda pid=pid: is_gone(pid)) for pid in bench.noted("child"))
+        assert result_of(engine, 2).status == "ok"
+        held, peak = engine.memory
+        assert 0 < held < 300 * 2**20 < peak
+    assert len(bench.noted("worker")) == 3, "the second time it had a fresh worker"
+
+
+def test_a_worker_half_filled_by_its_trials_is_replaced(bench: Bench) -> None:
+    with bench.engine(dict.fromkeys(range(4), "leaves"), memory_limit=200 * 2**20) as engine:
+        rows = [result_of(engine, seed) for seed in range(4)]
+    assert [r.status for r in rows] == ["ok"] * 4
+    assert len({r.reason for r in rows}) == len(bench.noted("worker")) == 4
+
+
+def test_a_trial_is_not_ended_for_what_those_before_it_left(bench: Bench) -> None:
+    with bench.engine({0: "leaves", 1: "fills"}, memory_limit=400 * 2**20) as engine:
+        rows = [result_of(engine, seed) for seed in range(3)]
+    assert [r.status for r in rows] == ["ok"] * 3
+    workers = [f"worker {pid}" for pid in bench.noted("worker")]
+    assert [r.reason for r in rows[:2]] == workers[:2]
+
+
+def test_a_trial_too_large_for_a_fresh_worker_runs_once(bench: Bench) -> None:
+    with bench.engine({0: "eats"}, memory_limit=300 * 2**20) as engine:
+        assert result_of(engine, 0).status == "out_of_memory"
+    assert len(bench.noted("worker")) == 1
+
+
+def test_a_limit_that_not_even_a_framework_fits_is_an_error(bench: Bench) -> None:
+    said = "could not start: stopped at .*above the limit of 1 MiB"
+    before = set(psutil.Process().children())
+    with pytest.raises(WorkerError, match=said), bench.engine(start="never", memory_limit=2**20):
+        pass
+    assert set(psutil.Process().children()) <= before
+
+
+def test_predictions_that_cannot_be_written_fail_their_trial(bench: Bench) -> None:
+    with bench.engine({0: "full_disk"}) as engine:
+        row = result_of(engine, 0)
+        assert row.status == "failed"
+        assert "its predictions could not be written: [Errno 28] No space left" in row.reason
+        assert result_of(engine, 1).status == "ok"
+
+
+def test_a_line_without_an_end_does_not_fill_the_runners_memory(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "LONGEST_LINE", 2**17)
+    asked: list[int] = []
+    validate = channel.REPLY.validate_json
+
+    def noting(line: str) -> object:
+        asked.append(len(line))
+        return validate(line)
+
+    monkeypatch.setattr(channel, "REPLY", SimpleNamespace(validate_json=noting))
+    with bench.engine({0: "endless_line"}) as engine:
+        assert result_of(engine, 0).status == "ok"
+    assert max(asked) == 2**17
+
+
+@pytest.mark.parametrize("limit", [1.0, None])
+def test_a_worker_that_was_stopped_is_timed_out_or_goes_on(
+    bench: Bench, limit: float | None
+) -> None:
+    with bench.engine(seconds=limit) as engine:
+        (worker,) = bench.noted("worker")
+        os.kill(worker, signal.SIGSTOP)
+        if limit is None:
+            threading.Timer(0.5, os.kill, (worker, signal.SIGCONT)).start()
+        row = result_of(engine, 0)
+        assert row.status == ("timeout" if limit else "ok")
+        assert is_gone(worker) is bool(limit)
+        assert result_of(engine, 1).status == "ok"
+
+
+def test_a_result_that_arrived_while_the_runner_was_stopped_counts(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time is up when the runner wakes, but it had finished before."""
+    with bench.engine(seconds=60.0) as engine:
+        worker = engine._worker
+        assert worker is not None
+
+        class Slept(isolation.Patience):
+            def look(self) -> float:
+                until(lambda: worker._channel._heard.qsize())
+                return 0.0
+
+        monkeypatch.setattr(isolation, "Patience", Slept)
+        assert result_of(engine, 0).status == "ok"
+
+
+def test_a_result_on_its_way_while_the_runner_ends_its_worker_counts(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with bench.engine({0: "naps"}, seconds=60.0) as engine:
+        worker = engine._worker
+        assert worker is not None
+        kill, killed = os.killpg, []
+
+        def late(pid: int, number: int) -> None:
+            until(lambda: worker._channel._heard.qsize())
+            killed.append(pid)
+            kill(pid, number)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(isolation.Patience, "look", lambda _: 0.0)
+            patch.setattr(isolation.os, "killpg", late)
+            assert result_of(engine, 0).status == "ok"
+        assert killed == [worker.pid]
+        assert result_of(engine, 1).status == "ok"
+    assert len(bench.noted("worker")) == 2
+
+
+def test_the_last_words_of_a_noisy_worker_are_its_last(bench: Bench) -> None:
+    with bench.engine({0: "noisy"}) as engine:
+        reason = result_of(engine, 0).reason
+    assert reason.endswith("a line of no use | the last thing it said")
+
+
 def test_the_last_words_are_few_lines(bench: Bench) -> None:
     with bench.engine({0: "raises"}) as engine:
         reason = result_of(engine, 0).reason
     assert "\n" not in reason
-    assert reason.count(" | ") == isolation.LOG_LINES - 1
+    assert reason.count(" | ") == LOG_LINES - 1
     assert reason.endswith("RuntimeError: a defect of Bench itself")
 
 
@@ -306,6 +451,30 @@ def test_a_worker_that_is_never_ready_is_an_error(
     with pytest.raises(WorkerError, match=said), bench.engine(start="never"):
         pass
     assert is_gone(bench.noted("worker")[0])
+
+
+def test_a_worker_that_never_reads_what_a_pipe_cannot_hold_is_an_error(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(isolation, "START_SECONDS", 1.0)
+    bench.setup = bench.setup.model_copy(update={"trials": (make_spec(),) * 400})
+    assert len(bench.setup.model_dump_json()) > 4 * 2**16
+    ends: list[WorkerError] = []
+
+    def start() -> None:
+        with pytest.raises(WorkerError) as raised, bench.engine(start="never"):
+            pass
+        ends.append(raised.value)
+
+    threads = threading.active_count()
+    starting = threading.Thread(target=start, daemon=True)
+    starting.start()
+    starting.join(A_FEW_SECONDS)
+    assert [str(e).split(".")[0] for e in ends] == [
+        "a worker process could not start: not ready after 1 s"
+    ]
+    assert is_gone(bench.noted("worker")[0])
+    assert threading.active_count() == threads
 
 
 @pytest.mark.parametrize(
@@ -415,6 +584,14 @@ def start_runner(bench: Bench, spec: TrialSpec, command: tuple[str, ...]) -> "Ru
 
 
 Runner = subprocess.Popen[bytes]
+
+
+def test_what_a_worker_started_ends_when_its_runner_is_killed(bench: Bench) -> None:
+    command = bench.command({0: "child_then_hang"})
+    with start_runner(bench, make_spec(), command) as runner:
+        (child,) = until(lambda: bench.noted("child"))
+        runner.kill()
+    until(lambda: is_gone(child))
 
 
 @pytest.mark.parametrize("order", ["hang", "computes"])

@@ -2,8 +2,11 @@ import errno
 import json
 import math
 import os
+import re
+import resource
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,7 +30,7 @@ from bench import marks
 from bench.costs import CostResult
 from bench.errors import StoreError, StoreLockedError
 from bench.records import Freeze, TrialResult
-from bench.running import store
+from bench.running import appending, slimming, store
 from bench.settings import Settings
 
 OTHER = STACK.model_copy(update={"keras_version": "3.16.0"})
@@ -210,13 +213,13 @@ def test_a_row_torn_anywhere_is_left_out_and_removed(tmp_path: Path) -> None:
     file, written = filled(tmp_path, 3)
     content = file.read_bytes()
     last = content.rstrip(b"\n").rfind(b"\n") + 1
-    for cut in range(last + 1, len(content) - 1):
+    for cut in (*range(last + 1, last + 60), *range(last + 60, len(content) - 1, 17)):
         file.write_bytes(content[:cut])
         seen = store.read(tmp_path)
         assert list(seen.rows) == written[:2]
         assert len(seen.problems) == 1
         assert f"{file}:3" in seen.problems[0]
-        (note,) = store._mended([file])
+        (note,) = appending.mended([file])
         assert "torn" in note
         assert str(file) in note
         assert file.read_bytes() == content[:last]
@@ -270,9 +273,9 @@ def test_a_last_line_of_a_newer_format_is_never_removed(tmp_path: Path) -> None:
     file, written = filled(tmp_path, 1)
     newer = json.dumps({"format": store.FORMAT + 1, "what": "ever"}).encode()
     file.write_bytes(file.read_bytes() + newer)
-    with store.writing(tmp_path) as held, pytest.raises(StoreError, match="update Bench"):
-        held.settled(STACK)
-    assert file.read_bytes() == stored_file(written) + newer + b"\n"
+    with pytest.raises(StoreError, match=r"trials\.jsonl:2: .*update Bench"):
+        store.writing(tmp_path).__enter__()
+    assert file.read_bytes() == stored_file(written) + newer
 
 
 def stored_file(written: list[TrialResult]) -> bytes:
@@ -366,9 +369,9 @@ def test_a_place_without_results_is_refused(tmp_path: Path, name: str) -> None:
 
 def test_a_folder_in_the_place_of_the_file_is_a_store_error(tmp_path: Path) -> None:
     trials_file(tmp_path).mkdir(parents=True)
-    with pytest.raises(StoreError, match="cannot be read"):
+    with pytest.raises(StoreError, match="a file of rows, not a folder"):
         store.read(tmp_path)
-    with pytest.raises(StoreError, match="torn row"), store.writing(tmp_path):
+    with pytest.raises(StoreError, match="a file of rows, not a folder"), store.writing(tmp_path):
         pass
     trials_file(tmp_path).rmdir()
     with store.writing(tmp_path) as held:  # the failure did not keep the lock
@@ -399,16 +402,143 @@ def test_no_bytes_at_all_break_the_reader(
     file.parent.mkdir()
     file.write_bytes(content)
     row = make_result(make_spec(seed=99))
-    with store.writing(folder) as held:
-        held.append(row, None)
-    kept = content[: content.rfind(b"\n") + 1]
-    assert file.read_bytes().startswith(kept)
     try:
-        seen = store.read(folder)
+        with store.writing(folder) as held:
+            held.append(row, None)
     except StoreError as error:
         assert "newer" in str(error)  # noqa: PT017 - either outcome is right
-    else:
-        assert seen.rows[-1] == row
+        assert file.read_bytes() == content
+        return
+    kept = content[: content.rfind(b"\n") + 1]
+    assert file.read_bytes().startswith(kept)
+    assert store.read(folder).rows[-1] == row
+
+
+# ----------------------------------------------------------------------------------- checksums
+
+
+def test_no_flipped_bit_of_a_row_is_believed(tmp_path: Path) -> None:
+    file, written = filled(tmp_path, 3)
+    content = file.read_bytes()
+    start, end = (i + 1 for i in range(len(content)) if content[i] == 10 and i < len(content) - 1)
+    for at in (*range(start, start + 60), *range(start + 60, end - 1, 11)):
+        flipped = bytes([content[at] ^ (1 << at % 8)])
+        file.write_bytes(content[:at] + flipped + content[at + 1 :])
+        seen = store.read(tmp_path)
+        assert list(seen.rows) == [written[0], written[2]], (at, flipped)
+        assert len(seen.problems) in (1, 2)  # a line break makes two of one
+        assert f"{file}:2: left out" in seen.problems[0]
+
+
+def test_a_row_edited_by_hand_is_told_and_measured_again(tmp_path: Path) -> None:
+    file, written = filled(tmp_path, 3)
+    lines = file.read_bytes().splitlines(keepends=True)
+    better = b'"test_accuracy": 0.99'
+    lines[1] = re.sub(rb'"test_accuracy": [0-9.]+', better, lines[1])
+    assert better in lines[1]
+    file.write_bytes(b"".join(lines))
+    with store.writing(tmp_path) as held:
+        (note,) = held.notes
+        assert f"{file}:2: left out, damaged, or edited by hand" in note
+        assert "measures it again" in note
+        assert set(held.settled(STACK)) == {written[0].key, written[2].key}
+        held.append(written[1], None)
+    assert set(store.read(tmp_path).rows) == set(written)
+
+
+@pytest.mark.parametrize("change", [lambda line: line.replace(b": ", b":"), lambda line: line[::1]])
+def test_a_row_without_its_check_is_as_older_versions_wrote_it(
+    tmp_path: Path, change: Callable[[bytes], bytes]
+) -> None:
+    file, written = filled(tmp_path, 1)
+    file.write_bytes(change(stored_line(written[0])) + b"\n")
+    assert store.read(tmp_path) == store.Contents(tuple(written))
+    with store.writing(tmp_path) as held:
+        assert held.notes == []
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_row_that_a_json_tool_laid_out_anew_is_believed_if_unchanged(
+    tmp_path: Path, changed: bool
+) -> None:
+    file, written = filled(tmp_path, 1)
+    content = json.loads(file.read_bytes())
+    if changed:
+        content["test_loss"] += 1e-9
+    file.write_bytes(json.dumps(content, separators=(",", ":")).encode() + b"\n")
+    seen = store.read(tmp_path)
+    assert seen.rows == (() if changed else tuple(written))
+    assert ["edited by hand" in problem for problem in seen.problems] == [True] * changed
+    with store.writing(tmp_path) as held:
+        assert len(held.notes) == changed
+
+
+def test_a_newer_format_is_told_from_a_damaged_number(tmp_path: Path) -> None:
+    file, written = filled(tmp_path, 1)
+    damaged = file.read_bytes().replace(b'{"format": 1', b'{"format": 3')
+    file.write_bytes(damaged + file.read_bytes())
+    seen = store.read(tmp_path)
+    assert seen.rows == tuple(written)
+    assert "edited by hand" in seen.problems[0]
+    begins = b'{"format": 3, '
+    rest = damaged[damaged.index(b'"key"') : -1]
+    check = b'"check": "%08x", ' % zlib.crc32(begins + rest)
+    file.write_bytes(begins + check + rest + b"\n")
+    with pytest.raises(StoreError, match="update Bench"):
+        store.read(tmp_path)
+
+
+def test_a_newer_store_is_refused_before_anything_is_changed(tmp_path: Path) -> None:
+    file, written = filled(tmp_path, 2)
+    other = tmp_path / "another-stack" / store.COSTS
+    other.parent.mkdir()
+    newer = json.dumps({"format": store.FORMAT + 1, "what": "ever"}).encode() + b"\n"
+    other.write_bytes(stored_line(written[0])[:50] + b"\n" + newer)
+    file.write_bytes(file.read_bytes() + b'{"format": 1, "torn')
+    (tmp_path / f"{store.SCRATCH}left").mkdir()
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    with pytest.raises(StoreError, match=r"costs\.jsonl:2: .*newer.*update Bench"):
+        store.writing(tmp_path).__enter__()
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+    assert (tmp_path / f"{store.SCRATCH}left").is_dir()
+
+
+def test_bad_lines_are_told_when_a_run_begins(tmp_path: Path) -> None:
+    file, written = filled(tmp_path, 2)
+    file.write_bytes(b"garbage\n" * 20 + file.read_bytes() + b'{"torn')
+    with store.writing(tmp_path) as held:
+        assert held.notes[0].startswith(f"{file}:1: left out, not a whole row")
+        assert "15 more lines are left out" in held.notes[5]
+        assert "torn by a kill" in held.notes[6]
+        assert len(held.notes) == 7
+        assert set(held.settled(STACK)) == {row.key for row in written}
+
+
+def test_a_long_line_is_mended_like_any_other(tmp_path: Path) -> None:
+    file, _ = filled(tmp_path, 1)
+    before = file.read_bytes()
+    for length in (1, 65_535, 65_536, 65_537, 200_000):
+        file.write_bytes(before + b"x" * length)
+        (_,) = appending.mended([file])
+        assert file.read_bytes() == before
+    file.write_bytes(b"x" * 200_000)
+    (_,) = appending.mended([file])
+    assert file.read_bytes() == b""
+
+
+def test_an_outline_says_how_a_trial_ended(tmp_path: Path) -> None:
+    _, (row, _) = filled(tmp_path, 2)
+    with store.writing(tmp_path) as held:
+        found = held.outlines(STACK, {row.key: row.spec})
+        assert found.keys() == {row.key}
+        assert held.outlines(STACK, {"other": row.spec}) == {}
+    brief = found[row.key]
+    assert isinstance(brief, TrialResult)
+    kept = ("key", "spec", "status", "reason", "failed_guards", "way", "test_accuracy")
+    assert all(getattr(brief, name) == getattr(row, name) for name in kept)
+    assert brief.phase1 is not None
+    assert brief.phase1.epochs == ()
+    assert slimming.outlined(make_probe()) == make_probe()
 
 
 # -------------------------------------------------------------------------------- one writer only
@@ -479,21 +609,24 @@ def test_rows_that_do_not_say_which_pictures_were_right_are_asked_by_their_predi
     assert row.test_correct == marks.packed(np.array([True, True, False]))
     (file,) = tmp_path.rglob("*.npz")
     file.write_bytes(b"damaged")
-    (row,) = store.read(tmp_path).rows
-    assert row.test_correct is None
+    seen = store.read(tmp_path)
+    assert seen.rows[0].test_correct is None
+    (problem,) = seen.problems
+    assert problem.startswith(f"{file}: stored predictions that cannot be read")
+    assert "delete the file" in problem
 
 
 def test_predictions_are_in_place_before_the_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    append, seen = store._append, []
+    append, seen = appending.append, []
 
     def spy(file: Path, content: bytes) -> None:
         path = json.loads(content)["predictions"]
         seen.append((file.parent / path).read_bytes())
         append(file, content)
 
-    monkeypatch.setattr(store, "_append", spy)
+    monkeypatch.setattr(appending, "append", spy)
     with store.writing(tmp_path) as held, held.scratch() as scratch:
         source = save_predictions(scratch / "x.npz")
         expected = source.read_bytes()
@@ -531,7 +664,7 @@ def test_a_suite_that_cannot_be_kept_leaves_the_one_before(
 
     with store.writing(tmp_path) as held:
         held.keep_suite(b"one")
-        monkeypatch.setattr(store, "_to_disk", full)
+        monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(StoreError, match=r"suite\.toml: cannot be written.*No space"):
             held.keep_suite(b"two")
     assert (tmp_path / store.SUITE).read_bytes() == b"one"
@@ -564,11 +697,14 @@ def test_scratch_of_a_killed_run_is_removed(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------- bad disks
 
 
+NO_ROOM = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 class _FullDisk:
     """A file that takes so many bytes, then none."""
 
-    def __init__(self, stream: Any, room: int) -> None:
-        self._stream, self._room = stream, room
+    def __init__(self, stream: Any, room: int, ending: BaseException) -> None:
+        self._stream, self._room, self._ending = stream, room, ending
 
     def __enter__(self) -> "_FullDisk":
         return self
@@ -578,19 +714,21 @@ class _FullDisk:
 
     def write(self, content: bytes) -> int:
         self._stream.write(content[: self._room])
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise self._ending
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
 
 @contextmanager
-def full_disk(monkeypatch: pytest.MonkeyPatch, room: int) -> Iterator[None]:
+def full_disk(
+    monkeypatch: pytest.MonkeyPatch, room: int, ending: BaseException = NO_ROOM
+) -> Iterator[None]:
     opened = Path.open
 
     def open_(path: Path, mode: str = "r", *rest: Any, **named: Any) -> Any:
         stream = opened(path, mode, *rest, **named)
-        return _FullDisk(stream, room) if mode == "ab" else stream
+        return _FullDisk(stream, room, ending) if mode == "ab" else stream
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", open_)
@@ -610,6 +748,21 @@ def test_a_full_disk_costs_no_earlier_row(
         assert trials_file(tmp_path).read_bytes() == before
         held.append(third, None)  # room was made
     assert store.read(tmp_path) == store.Contents((first, third))
+
+
+@pytest.mark.parametrize("room", [0, 500, 10**6])
+def test_a_row_whose_writing_was_interrupted_tears_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    first, second, third = rows(3)
+    interrupt = KeyboardInterrupt()
+    with store.writing(tmp_path) as held:
+        held.append(first, None)
+        with full_disk(monkeypatch, room, interrupt), pytest.raises(KeyboardInterrupt):
+            held.append(second, None)
+        held.append(third, None)  # what another worker had finished
+    kept = (first, second, third) if room == 10**6 else (first, third)
+    assert store.read(tmp_path) == store.Contents(kept)
 
 
 def fails(*_: Any, **__: Any) -> Any:
@@ -632,6 +785,83 @@ def test_a_disk_error_is_a_store_error(
             with pytest.raises(StoreError, match=r"could not be written: .*Input/output error"):
                 held.append(make_result(make_spec(seed=1)), source)
     assert store.read(tmp_path) == store.Contents((first,))
+
+
+def test_a_real_disk_that_takes_half_a_row(tmp_path: Path) -> None:
+    first, second = rows(2)
+    with store.writing(tmp_path) as held:
+        held.append(first, None)
+        before = trials_file(tmp_path).read_bytes()
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, hard))
+        try:
+            with pytest.raises(StoreError, match=r"could not be written: .*File too large"):
+                held.append(second, None)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert trials_file(tmp_path).read_bytes() == before
+        held.append(second, None)
+    assert store.read(tmp_path) == store.Contents((first, second))
+
+
+def test_predictions_of_a_row_that_cannot_be_written_go_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.writing(tmp_path) as held, held.scratch() as scratch:
+        held.append(make_result(make_spec(seed=1)), None)
+        source = save_predictions(scratch / "x.npz")
+        with full_disk(monkeypatch, 0), pytest.raises(StoreError):
+            held.append(make_result(), source)
+        assert list((tmp_path / STACK.id / store.PREDICTIONS).iterdir()) == []
+        held.append(make_result(), source)
+    assert len(store.read(tmp_path).rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "make room, then run the same again"),
+        (errno.EROFS, "make the folder writable or give another --results"),
+        (errno.EIO, "once it is mended"),
+    ],
+)
+def test_what_to_do_about_a_disk_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, said: str
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with store.writing(tmp_path) as held:
+        monkeypatch.setattr(os, "fsync", refuse)
+        with pytest.raises(StoreError, match=f"could not be written.*{said}.*safe"):
+            held.append(make_result(), None)
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_disk_that_knows_no_flush_is_used_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def unknown(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", unknown)
+    _, written = filled(tmp_path, 2)
+    assert store.read(tmp_path) == store.Contents(tuple(written))
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOLCK, "No locks"), NotImplementedError("none")])
+def test_a_disk_without_locks_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(appending.FileLock, "acquire", refuse)
+    with (
+        pytest.raises(StoreError, match=r"cannot be written: .*on a disk that has file locks"),
+        store.writing(tmp_path),
+    ):
+        pass
 
 
 def in_a_file(folder: Path) -> None:

@@ -41,7 +41,7 @@ def converse(
         for line in lines:
             process.stdin.write(line.encode() + b"\n")
             process.stdin.flush()
-            for raw in process.stdout:
+            for raw in filter(bytes.strip, process.stdout):  # each reply begins with a line end
                 replies.append(REPLY.validate_json(raw))
                 if not isinstance(replies[-1], Running):
                     break

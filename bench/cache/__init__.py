@@ -1,10 +1,12 @@
 """Intermediate work, kept between runs: one folder for each piece, complete or absent.
 
-    CACHE/<kind>/<name>-<key>/   manifest.json   what it is; its time stamp is the last use
+    CACHE/<kind>/<name>-<key>/   manifest.json   what it is, and checksums of all of it; its time
+                                                 stamp is the last use
                                  <array>.npy     memory-mapped by readers
 
 The key is a digest of all that the content depends on. An entry is written under a temporary name
-beside its place, then renamed; opening one checks its files against the manifest. When an entry is
+beside its place, flushed to disk, then renamed; opening one checks its files against the manifest,
+bit by bit where this process has not done so before (``checksums``). When an entry is
 complete, those least recently used go, of whatever kind, until all of it fits ``BENCH_CACHE_GIB``.
 
 ``folders`` is what all kinds share. ``arrays`` is for training code: NumPy arrays under an
@@ -18,6 +20,7 @@ from bench.cache.folders import (
     DamagedEntryError,
     clear,
     entries,
+    sweep,
     trim,
 )
 
@@ -35,5 +38,6 @@ __all__ = [
     "manifests",
     "read",
     "reserve",
+    "sweep",
     "trim",
 ]

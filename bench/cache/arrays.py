@@ -15,11 +15,13 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bench.cache import checksums
+from bench.cache.checksums import MANIFEST
 from bench.cache.folders import (
-    MANIFEST,
     DamagedEntryError,
     described,
     explaining,
+    keyed,
     now,
     opened,
     root,
@@ -38,7 +40,7 @@ class _Array(Record):
 
 
 class _Manifest(Record):
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     kind: str
     label: str
     identity: dict[str, Any]
@@ -80,9 +82,10 @@ def read(settings: Settings, kind: str, identity: Mapping[str, object]) -> Array
         identity: all that the content depends on, as JSON values.
 
     Raises:
+        CacheError: the folder of entries cannot be read.
         UnknownNameError: there is no such kind.
     """
-    for path in _named(settings, kind, identity):
+    for path in keyed(settings, kind, key(identity)):
         try:
             if found := opened(path, _read):
                 return found
@@ -124,7 +127,7 @@ def building(
         CacheError: the cache cannot be written.
         UnknownNameError: there is no such kind.
     """
-    there = _named(settings, kind, identity)
+    there = keyed(settings, kind, key(identity))
     new = root(settings, kind) / f"{slug(label) or kind}-{key(identity)}"
     path = there[0] if there else new
     with writing(settings, path, _read) as folder:
@@ -207,13 +210,8 @@ def _canonical(identity: Mapping[str, object]) -> str:
     return json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _named(settings: Settings, kind: str, identity: Mapping[str, object]) -> list[Path]:
-    """Folders with the identity's key, whatever the label before it."""
-    return sorted(p for p in root(settings, kind).glob(f"[!.]*-{key(identity)}") if p.is_dir())
-
-
 def _read(path: Path) -> Arrays:
-    manifest = _Manifest.model_validate_json((path / MANIFEST).read_bytes())
+    manifest = _Manifest.model_validate(checksums.verified(path))
     if path.name.rpartition("-")[2] != key(manifest.identity):
         raise ValueError("it lies under the key of another identity")
     return Arrays(

@@ -1,5 +1,6 @@
 """Folders of the cache: written and opened as a whole, listed, cleared, kept under the cap."""
 
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,8 @@ from typing import Any, TypeVar
 from filelock import FileLock, Timeout
 from pydantic import AliasChoices, BaseModel, Field
 
+from bench.cache import checksums
+from bench.cache.disk import to_disk
 from bench.errors import CacheError, UnknownNameError
 from bench.settings import Settings
 
@@ -27,9 +30,10 @@ STACKS = "stacks"
 EVERY = (*KINDS, STACKS)
 """Nothing else under ``BENCH_CACHE_DIR`` is ever listed or removed."""
 
-MANIFEST = "manifest.json"
+MANIFEST = checksums.MANIFEST
 _ENTRY = re.compile(r"[\w-]+-[0-9a-f]{16,32}", re.ASCII)
 _TEMPORARY = re.compile(rf"\.({_ENTRY.pattern})\.\w+", re.ASCII)
+_LOCK = re.compile(rf"\.({_ENTRY.pattern})\.lock", re.ASCII)
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -74,6 +78,16 @@ def root(settings: Settings, kind: str) -> Path:
     if kind not in EVERY:
         raise UnknownNameError("kind of cache entry", kind, EVERY)
     return settings.cache / kind
+
+
+def keyed(settings: Settings, kind: str, key: str) -> list[Path]:
+    """Folders of a kind with this key, whatever the label before it.
+
+    Raises:
+        CacheError: the cache cannot be read.
+        UnknownNameError: there is no such kind.
+    """
+    return sorted(_folders(settings, kind, re.compile(rf"[^.].*-{re.escape(key)}")))
 
 
 def slug(text: str) -> str:
@@ -144,7 +158,7 @@ def explaining(path: Path) -> Iterator[None]:
     """Turn what the system says while an entry is written into a CacheError."""
     try:
         yield
-    except OSError as error:
+    except (OSError, NotImplementedError) as error:  # the latter of locks that a disk has not
         raise CacheError(
             f"cannot write the cache {path.parent}: {error}: make room or set "
             "BENCH_CACHE_DIR to a folder that can be written"
@@ -152,11 +166,11 @@ def explaining(path: Path) -> Iterator[None]:
 
 
 def described(settings: Settings, kind: str, model: type[M]) -> list[tuple[Path, M]]:
-    """Entries of a kind with their manifests; what has no readable manifest is left out."""
+    """Entries of a kind with their manifests; what has none, or a damaged one, is left out."""
     found = []
     for path in _folders(settings, kind, _ENTRY):
         with suppress(OSError, ValueError):
-            found.append((path, model.model_validate_json((path / MANIFEST).read_bytes())))
+            found.append((path, model.model_validate(checksums.manifest(path))))
     return found
 
 
@@ -197,9 +211,19 @@ def entries(settings: Settings, kinds: Sequence[str] | None = None) -> list[Cach
             last_used=datetime.fromtimestamp(_last_used(path), UTC),
         )
         for kind in kinds or KINDS
-        for path, manifest in described(settings, kind, _Listed)
+        for path, manifest in _listed(settings, kind)
     ]
     return sorted(found, key=lambda e: (EVERY.index(e.kind), e.name, e.size or 0, e.path))
+
+
+def _listed(settings: Settings, kind: str) -> list[tuple[Path, _Listed]]:
+    """Whatever lies there, of an older Bench and environments too, which have no checksums."""
+    found = []
+    for path in _folders(settings, kind, _ENTRY):
+        with suppress(OSError, ValueError, AttributeError, RecursionError):
+            content = json.loads((path / MANIFEST).read_bytes())
+            found.append((path, _Listed.model_validate(content.get("entry", content))))
+    return found
 
 
 def clear(settings: Settings, kinds: Sequence[str] | None = None) -> int:
@@ -230,8 +254,8 @@ def clear(settings: Settings, kinds: Sequence[str] | None = None) -> int:
 def trim(settings: Settings, keep: Path) -> None:
     """Remove entries until all of them fit ``settings.cache_bytes``, least recently used first.
 
-    What killed builders left behind goes too; what is being built stays. Removed arrays stay
-    readable where they are mapped. An entry larger than the cap stays until another one has been
+    What killed builders left behind goes too, as by `sweep`. Removed arrays stay readable where
+    they are mapped. An entry larger than the cap stays until another one has been
     written, and is then the first to go: the others are not lost for its sake.
 
     Args:
@@ -240,10 +264,7 @@ def trim(settings: Settings, keep: Path) -> None:
     """
     cap, kept = settings.cache_bytes, _bytes(keep)
     with explaining(keep), FileLock(settings.cache / ".trim.lock"):
-        for kind in EVERY:
-            for folder in _folders(settings, kind, _TEMPORARY):
-                with suppress(OSError):  # of another user, say: it is no reason to fail a trial
-                    _remove_unless_held(folder)
+        sweep(settings)
         others = {
             path: (size := _bytes(path), size <= cap, _last_used(path))
             for kind in KINDS
@@ -258,14 +279,38 @@ def trim(settings: Settings, keep: Path) -> None:
                 excess -= _remove_unless_held(path)
 
 
+def sweep(settings: Settings) -> None:
+    """Remove what killed builders left behind, and locks of what is no longer there.
+
+    What is being built stays. What cannot be removed (of another user, say) stays too.
+
+    Raises:
+        CacheError: the cache cannot be read.
+    """
+    for kind in EVERY:
+        for folder in _folders(settings, kind, _TEMPORARY):
+            with suppress(OSError):
+                _remove_unless_held(folder)
+        for file in _names(settings, kind, _LOCK):
+            entry = file.with_name(file.name[1:].removesuffix(".lock"))
+            if entry.exists():
+                continue  # nor is it locked for a look: somebody may just want to build it
+            with suppress(OSError, Timeout), FileLock(file, timeout=0):
+                _forget_lock(file, entry)
+
+
 def _folders(settings: Settings, kind: str, pattern: re.Pattern[str]) -> list[Path]:
+    return [p for p in _names(settings, kind, pattern) if p.is_dir()]
+
+
+def _names(settings: Settings, kind: str, pattern: re.Pattern[str]) -> list[Path]:
+    """What lies in the folder of a kind; other names than Bench's own are not its business."""
     try:
-        found = [p for p in root(settings, kind).iterdir() if pattern.fullmatch(p.name)]
+        return [p for p in root(settings, kind).iterdir() if pattern.fullmatch(p.name)]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise CacheError(f"cannot read the cache {settings.cache}: {error}") from error
-    return [p for p in found if p.is_dir()]
 
 
 def lock(path: Path) -> Path:
@@ -285,9 +330,11 @@ def _complete(path: Path, read: Callable[[Path], Any]) -> bool:
 
 
 def _appear(folder: Path, path: Path) -> None:
+    """All of it reaches the disk before the name does: a power cut leaves it whole or absent."""
+    checksums.seal(folder)
     for file in folder.iterdir():
-        with file.open("rb") as written:
-            os.fsync(written.fileno())
+        to_disk(file)
+    to_disk(folder)
     folder.chmod(0o755)  # mkdtemp's 0700 would hide it from who shares the cache
     _remove(path)
     folder.rename(path)
@@ -308,9 +355,21 @@ def _remove_unless_held(folder: Path) -> int:
         with FileLock(lock(entry), timeout=0):
             size = _bytes(folder)
             _remove(folder)
+            _forget_lock(lock(entry), entry)
             return size
     except Timeout:
         return 0
+
+
+def _forget_lock(held: Path, entry: Path) -> None:
+    """Locks of entries that are gone would pile up; who waits for one notices, and takes another.
+
+    Args:
+        held: by this process.
+        entry: that it is the lock of.
+    """
+    if not entry.exists():
+        held.unlink(missing_ok=True)
 
 
 def _remove(folder: Path) -> None:
@@ -326,9 +385,10 @@ def _remove(folder: Path) -> None:
 
 def _bytes(folder: Path) -> int:
     total = 0
-    for file in folder.rglob("*"):
-        with suppress(OSError):  # another process may be removing it
-            total += file.stat().st_size if file.is_file() else 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # another process may be removing it
+                total += Path(place, name).stat().st_size
     return total
 
 

@@ -2,15 +2,16 @@
 
 Exit codes: 0 done, 1 done but some trial has no result or a guard failed (or `bench doctor` found
 something wrong, or a comparison a regression), 2 wrong usage or input, 3 a comparison is unclear
-and that was to count, 70 a fault of Bench itself, 130 interrupted. Nothing here imports Keras or
-TensorFlow; worker processes do, and `bench predict` by way of `bench.training`.
+and that was to count, 70 a fault of Bench itself, 130 interrupted, 128 + N ended by signal N.
+Nothing here imports Keras or TensorFlow; worker processes do, and `bench predict` by way of
+`bench.training`.
 """
 
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -31,8 +32,9 @@ from bench.cli import (
     run,
     show,
     stacks,
+    usage,
 )
-from bench.cli.console import err, out, plain
+from bench.cli.console import err, out
 from bench.errors import BenchError
 
 app = typer.Typer(
@@ -68,17 +70,50 @@ for _name, _command in COMMANDS.items():
 app.add_typer(baseline.app, name="baseline")
 
 
+_ClickError: Any = typer.BadParameter.__mro__[2]
+"""Newer versions of typer have a click of their own, older ones use the package."""
+DEBUG = "--debug"
+
+
+_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def _end(number: int, _: object) -> NoReturn:
+    """Unwind, so that workers are ended and nothing is left behind."""
+    sys.exit(128 + number)
+
+
 def main() -> None:
-    """Run the command line; every error of ours becomes one line and exit code 2."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that workers are ended
+    """Run the command line; every error of ours becomes one line and exit code 2.
+
+    ``--debug``, wherever it stands, puts the traceback of such an error before that line.
+    """
+    for number in _ENDING:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _end)
+    words = [word for word in sys.argv[1:] if word != DEBUG]
     try:
-        app(standalone_mode=True)
+        code = app(args=words, standalone_mode=False)
     except BenchError as error:
-        err.print(f"bench: {plain(str(error))}", style="bold red", markup=False, soft_wrap=True)
-        sys.exit(2)
+        _refuse(str(error))
+    except _ClickError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()  # no words at all: the help says which there are
+            sys.exit(2)
+        _refuse(usage.message(error))
+    except typer.Abort:
+        sys.exit(1)
     except Exception:
         traceback.print_exc()
         sys.exit(FAULT)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refuse(message: str) -> NoReturn:
+    if DEBUG in sys.argv:
+        traceback.print_exc()
+    err.print(f"bench: {message}", style="bold red", markup=False, soft_wrap=True)
+    sys.exit(2)
 
 
 def _version(show: bool) -> None:
@@ -91,5 +126,8 @@ def _version(show: bool) -> None:
 def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[  # for the help alone: `main` has taken it out
+        bool, typer.Option("--debug", help="With what is wrong, print where Bench found it.")
     ] = False,
 ) -> None: ...

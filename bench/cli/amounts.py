@@ -33,7 +33,9 @@ def amount(option: str, text: str | None, units: Mapping[str, float], example: s
     if text is None:
         return None
     found = _NUMBER.fullmatch(text)
-    if not found or found[2] not in units or not 0 < float(found[1]) < math.inf:
+    value = float(found[1]) * units.get(found[2], math.nan) if found else math.nan
+    if not 0 < value < math.inf:
         named = ", ".join(unit for unit in units if unit)
-        raise BenchError(f"{option} {text!r}: expected a number above 0 in {named}, like {example}")
-    return float(found[1]) * units[found[2]]
+        how = f"alone or with {named}" if "" in units else f"in {named}"
+        raise BenchError(f"{option} {text!r}: expected a number above 0 {how}, like {example}")
+    return value

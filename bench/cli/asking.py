@@ -31,6 +31,7 @@ class Wanted:
         objective, give_up, margin, sure: see `bench.choices.Question`.
         budget: seconds in all; None for as long as it takes.
         seeds, image_size: of a sweep that no suite describes.
+        memory_limit: of a worker, in bytes; None for none.
         changes: to the suite, ``KEY=VALUE``.
         export: where to save the pick; None not to.
         force: replace a model that is there.
@@ -50,6 +51,7 @@ class Wanted:
     budget: float | None
     seeds: int
     image_size: int
+    memory_limit: int | None
     changes: tuple[str, ...]
     export: Path | None
     force: bool
@@ -61,9 +63,12 @@ class Wanted:
 def check(wanted: Wanted, backend: str, settings: "Settings") -> None:
     """What can be told wrong before anything is read."""
     from bench import sweep
+    from bench.reporting import report_folder
     from bench.running import saving
     from bench.zoo import backbones
 
+    if wanted.output is not None:
+        report_folder.check(wanted.output)
     for name in wanted.backbones:
         if sweep.is_file(name) or name in backbones.BACKBONES:
             continue

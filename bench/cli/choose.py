@@ -9,6 +9,7 @@ import typer
 
 from bench.cli import amounts
 from bench.cli.console import Changes
+from bench.cli.watching import MemoryLimit, memory_limit
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ TimeBudget = Annotated[
     str | None, typer.Option(metavar="30min", help="In all; the best answer by then.")
 ]
 Seeds = Annotated[int, typer.Option(min=1, max=100, help="Trainings of each at most.")]
-ImageSize = Annotated[int, typer.Option(min=16, max=2048, help="Side of the pictures, in pixels.")]
+ImageSize = Annotated[int, typer.Option(min=32, max=2048, help="Side of the pictures, in pixels.")]
 Export = Annotated[
     Path | None,
     typer.Option(
@@ -113,6 +114,7 @@ def choose(
     time_budget: TimeBudget = None,
     seeds: Seeds = 3,
     image_size: ImageSize = 160,
+    limit: MemoryLimit = None,
     changes: Changes = None,
     export: Export = None,
     force: Force = False,
@@ -145,6 +147,7 @@ def choose(
             budget=amounts.amount("--time-budget", time_budget, amounts.TIME, "30min"),
             seeds=seeds,
             image_size=image_size,
+            memory_limit=memory_limit(limit),
             changes=tuple(changes or ()),
             export=export,
             force=force,

@@ -13,6 +13,7 @@ import typer
 from bench.cli import asking
 from bench.cli.asking import Wanted
 from bench.cli.console import err, named_suite, notes, out
+from bench.cli.watching import doubts
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ EXPORT_SECONDS = 40.0
 
 def choose(wanted: Wanted) -> None:
     """Do all of it, and exit: 0 with a pick, 1 without, 130 when interrupted."""
+    from bench import cache
     from bench.running import backends, store
     from bench.running.adaptive import Deadline
     from bench.settings import Settings
@@ -57,6 +59,7 @@ def choose(wanted: Wanted) -> None:
         raise typer.Exit(130) from None
     folder = wanted.results / question.name
     with store.writing(folder, settings.names(suite.folder)) as held:
+        cache.sweep(settings)
         held.keep_suite(text)
         done = _measured(wanted, question, suite, held, settings, deadline)
     _report(wanted, folder, settings, done.ending)
@@ -97,17 +100,22 @@ def _measured(
     from bench.choices import FILE
     from bench.reporting import choice_tables
     from bench.running import adaptive
+    from bench.running.doubting import Doubting
 
     notes(held.notes)
+    here = doubts(held.folder, settings, wanted.memory_limit)
+    here.before()
     held.keep(FILE, question.model_dump_json(indent=1, exclude_defaults=True).encode())
-    with _engine(suite, question, settings, held) as engine:
+    with _engine(suite, question, settings, held, wanted.memory_limit) as engine:
+        here.started(engine)
         with _live(wanted, question) as live:
             settled = _settled(held, engine, question)
             tasks = len(question.trials) + len(question.probes)
             live.begins(engine.stack, tasks, len(settled))
             policy = Policy(question, saves=wanted.export is not None)
             ask = _asking(policy, wanted)
-            ending = adaptive.run(ask, settled, held, engine, live, deadline)
+            doubting = Doubting(live, here)
+            ending = adaptive.run(ask, settled, held, engine, doubting, deadline)
         why = "interrupted: the answer so far" if ending.why == "interrupted" else policy.why
         (err if wanted.json else out).print(f"stopped: {why}\n", markup=False, soft_wrap=True)
         choice = choosing.answer(question, ending.rows)
@@ -128,15 +136,22 @@ def _measured(
 
 @contextmanager
 def _engine(
-    suite: "Suite", question: "Question", settings: "Settings", held: "Store"
+    suite: "Suite",
+    question: "Question",
+    settings: "Settings",
+    held: "Store",
+    limit: int | None,
 ) -> "Iterator[Switch]":
-    from bench.running import adaptive, devices
+    from bench.running import adaptive, devices, earlier_weights
     from bench.running.messages import Setup
 
     with held.scratch() as scratch:
         of_question = suite.model_copy(update={"trials": question.trials})
         setup = Setup.of(of_question, settings, scratch)
-        setup = setup.model_copy(update={"gpu": (*devices.visible(), None)[0]})
+        known = earlier_weights.read(held.folder, question.trials)
+        gpu = (*devices.visible(), None)[0]
+        changes = {"gpu": gpu, "earlier_weights": known, "memory_limit": limit}
+        setup = setup.model_copy(update=changes)
         minutes = suite.trial_minutes
         engine = adaptive.Switch(setup, 60 * minutes if minutes else None)
         try:

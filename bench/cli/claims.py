@@ -58,6 +58,7 @@ def _suite(folder: Path, suite: str | None) -> "tuple[Suite, str]":
     """The suite with the claims, and what to call it."""
     from bench import suite as suites
     from bench.running.store import SUITE
+    from bench.strangers import LINK_OUT, inside
 
     path = suite_path(suite) if suite else folder / SUITE
     if suite is None and not path.is_file():
@@ -65,6 +66,8 @@ def _suite(folder: Path, suite: str | None) -> "tuple[Suite, str]":
             f"{folder}: expected {SUITE}, which bench run keeps with a suite's results; give "
             "--suite FILE"
         )
+    if suite is None and not inside(path, folder):
+        raise BenchError(f"{path}: {LINK_OUT}, or give --suite FILE")
     loaded = suites.load(path)
     if not loaded.claims:
         raise BenchError(f"{path}: expected [[claims]], but the suite has none; give --suite FILE")

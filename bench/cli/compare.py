@@ -71,9 +71,10 @@ def _sides(a: Path, b: Path | None, before: str | None, after: str | None) -> tu
     here = results.read(a)
     if b is None and not (before or after):
         if len(here) != 2:
+            plural = "" if len(here) == 1 else "s"
             raise BenchError(
-                f"{a}: {len(here)} stacks: expected two, or a second folder, or --before and "
-                f"--after with parts of their names: {', '.join(here)}"
+                f"{a}: {len(here)} stack{plural}: expected two, or a second folder, or --before "
+                f"and --after with parts of their names: {', '.join(here)}"
             )
         first, second = here.items()
         return first, second
@@ -123,10 +124,17 @@ def report(
     if output is None:
         sys.stdout.write(text + "\n")
     else:
-        try:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            output.write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise BenchError(f"--output {output}: cannot be written: {error}") from error
+        _write(output, text + "\n")
         err.print(f"bench: {found.verdict}; report: {output}", markup=False, soft_wrap=True)
     return found.exit_code(strict)
+
+
+def _write(output: Path, text: str) -> None:
+    """The file, whole or not at all."""
+    from bench.reporting import exports
+
+    try:
+        with exports.whole(output) as place:
+            place.write_text(text, encoding="utf-8")
+    except BenchError as error:
+        raise BenchError(f"--output {error}") from error

@@ -1,18 +1,38 @@
 """What every command prints with, and how a suite is named."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.text import Text
+
+from bench.errors import BenchError
+from bench.reporting.consoles import Closed, Console
+from bench.strangers import plain
 
 if TYPE_CHECKING:
     from bench.data.images import Progress
 
-out = Console(highlight=False, emoji=False)
-err = Console(stderr=True, highlight=False, emoji=False)
+
+class PlainConsole(Console):
+    """Prints nothing that a terminal would obey, whoever wrote the text."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As rich's, but every text is made `plain` first."""
+        super().print(*map(_plain, objects), **options)
+
+
+def _plain(thing: object) -> object:
+    if isinstance(thing, Text):
+        thing = thing.copy()
+        thing.plain = plain(thing.plain)
+    return plain(thing) if isinstance(thing, str) else thing
+
+
+out = PlainConsole(highlight=False, emoji=False)
+err = PlainConsole(stderr=True, highlight=False, emoji=False)
 
 SUITES = Path("suites")
 RECIPES = "recipes"
@@ -29,8 +49,17 @@ Changes = Annotated[
 
 
 def suite_path(suite: str) -> Path:
-    """The path given, or the file of that name under suites/ or suites/recipes/."""
+    """The path given, or the file of that name under suites/ or suites/recipes/.
+
+    Raises:
+        BenchError: no file can have this name.
+    """
     path, named = Path(suite), SUITES / f"{suite}.toml"
+    try:
+        path.exists()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BenchError(f"{suite}: expected a suite's name, or its file: {reason}") from error
     recipe = SUITES / RECIPES / named.name
     if recipe.exists() and not named.exists():
         named = recipe
@@ -45,15 +74,11 @@ def named_suite(what: Sequence[str]) -> Path | None:
     return path if len(what) == 1 and named else None
 
 
-def plain(text: str) -> str:
-    """Without what a terminal would obey: names of files and classes are somebody else's."""
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
 def notes(texts: Iterable[str]) -> None:
-    """Say what is worth knowing and stops nothing."""
+    """Say what is worth knowing and stops nothing, not even where nobody listens any more."""
     for text in texts:
-        err.print(f"bench: note: {plain(text)}", markup=False, soft_wrap=True)
+        with suppress(OSError, Closed):
+            err.print(f"bench: note: {text}", markup=False, soft_wrap=True)
 
 
 @contextmanager

@@ -51,6 +51,10 @@ def plot(
         return
     if name is None or not results or output is None:
         raise BenchError("plot what? expected bench plot NAME RESULTS… -o FILE.png (see --list)")
+    ending = output.suffix.lower().removeprefix(".")
+    if ending and ending not in gallery.FORMATS and not output.is_dir():
+        forms = ", ".join(f"FILE.{form}" for form in gallery.FORMATS)
+        raise BenchError(f"--output {output}: expected {forms}, or a folder")
     found = _panels(name, results)
     for file in _write(found, output, theme):
         err.print(f"bench: {file}", markup=False, soft_wrap=True)
@@ -66,13 +70,14 @@ def _panels(name: str, results: Sequence[Path]) -> "list[Panel]":
     if name != ALL and name not in gallery.PLOTS:
         raise UnknownNameError("plot", name, [*gallery.PLOTS, ALL])
     found = evidence.read(results)
-    for problem in found.problems:
-        err.print(f"bench: {problem}", markup=False, soft_wrap=True)
     panels = list(gallery.panels(found, None if name == ALL else [name]))
     if not panels:
         folders = ", ".join(map(str, results))
         needs = "trials or measurements" if name == ALL else gallery.PLOTS[name].needs
-        raise BenchError(f"{folders}: nothing to draw for plot {name!r}: it needs {needs}")
+        unread = f" ({found.problems[0]})" if found.problems else ""
+        raise BenchError(f"{folders}: nothing to draw for plot {name!r}: it needs {needs}{unread}")
+    for problem in found.problems:
+        err.print(f"bench: {problem}", markup=False, soft_wrap=True)
     return panels
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.console import err, notes, out, plain
+from bench.cli.console import err, notes, out
+from bench.strangers import plain
 
 if TYPE_CHECKING:
     from bench.training.predicting import Classifier, Guess

@@ -1,6 +1,6 @@
 """``bench run``: a suite's trials."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +9,7 @@ import typer
 
 from bench.cli.console import Changes, err, interruptible, notes, out, suite_path
 from bench.cli.show import Form, tables_of
+from bench.cli.watching import MemoryLimit, doubts, memory_limit
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def run(
     workers: Annotated[
         str, typer.Option(metavar="N|auto", help="Trials at a time; auto: one on each GPU.")
     ] = "1",
+    limit: MemoryLimit = None,
     changes: Changes = None,
     tensorboard: Annotated[
         Path | None,
@@ -53,12 +55,14 @@ def run(
     results: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
 ) -> None:
     """Run a suite; the same command continues one that was stopped."""
+    from bench import cache
     from bench.running import devices, plan, store
     from bench.settings import Settings
 
     loaded, file = _loaded(suite_path(suite), smoke, changes or [], only or [])
     notes(loaded.warnings)
     settings, gpus = Settings.from_environment(), devices.places(workers)
+    most = memory_limit(limit)
     problems = plan.problems(loaded, settings)
     if dry_run:
         _print_trials(plan.of(loaded, settings, literal, results / loaded.name), problems)
@@ -68,9 +72,10 @@ def run(
     _prepare(tensorboard)
     folder = results / loaded.name
     with interruptible(), store.writing(folder, settings.names(loaded.folder)) as held:
+        cache.sweep(settings)
         if file.is_file():
             held.keep_suite(file.read_bytes())
-        complete = _measure(loaded, held, settings, literal, gpus, tensorboard)
+        complete = _measure(loaded, held, settings, literal, gpus, tensorboard, most)
     tables_of(folder, Form.CONSOLE, {t.key for t in loaded.trials})
     out.print(f"\nresults: {folder}", markup=False, soft_wrap=True)
     raise typer.Exit(0 if complete else 1)
@@ -89,7 +94,10 @@ def _loaded(
         return suite.model_copy(update={"trials": chosen}), path
     if smoke or changes:
         option = "--smoke" if smoke else "--set"
-        raise BenchError(f"{path}: {option}: the trials of a results folder run as they are")
+        raise BenchError(
+            f"{path}: expected no {option}, since the trials of a results folder run as they are; "
+            f"run {path / store.SUITE} to change them"
+        )
     return again.suite_of(path, only), path / store.SUITE
 
 
@@ -108,29 +116,62 @@ def _measure(
     literal: bool,
     gpus: Sequence[str | None],
     tensorboard: Path | None,
+    limit: int | None,
 ) -> bool:
     """Run the suite into a held store; whether every trial has a result and passed its guards.
 
     A trial with a trap must fail guards that should notice it, and no others.
     """
     from bench.reporting.live import LiveReport
-    from bench.running import runner
+    from bench.running import earlier_weights, runner
+    from bench.running.doubting import Doubting
     from bench.running.engines import local_engines
     from bench.running.messages import Setup
 
     notes((*held.notes, *_crowded(gpus)))
     seconds = 60 * suite.trial_minutes if suite.trial_minutes else None
+    here = doubts(held.folder, settings, limit, _to_cache(suite, held, settings, literal))
+    here.before(len(gpus))
     with held.scratch() as scratch:
-        setup = Setup.of(suite, settings, scratch, literal=literal)
+        setup = Setup.of(suite, settings, scratch, literal=literal).model_copy(
+            update={
+                "earlier_weights": earlier_weights.read(held.folder, suite.trials),
+                "memory_limit": limit,
+            }
+        )
         with (
             local_engines(setup, seconds, gpus) as engines,
             LiveReport(out, suite.name) as live,
             _mirrored(live, tensorboard, suite, held) as listener,
         ):
-            summary = runner.run_side_by_side(suite.trials, held, engines, listener)
+            here.started(*engines)
+            doubting = Doubting(listener, here)
+            summary = runner.run_side_by_side(suite.trials, held, engines, doubting)
     if literal:
         _tell_shared(summary.settled)
     return all(map(_right, (*summary.measured, *summary.settled)))
+
+
+def _to_cache(
+    suite: "Suite", held: "Store", settings: "Settings", literal: bool
+) -> Callable[[int], int]:
+    """What the run will write to the cache, as far as the plan knows; asked where room is scarce.
+
+    Making the plan takes as long as reading the rows, and no cache grows beyond its cap.
+    """
+    from bench.running import plan
+
+    def needed(free: int) -> int:
+        if free >= settings.cache_bytes:
+            return 0
+        planned = plan.of(suite, settings, literal, held.folder)
+        if all(step.cached for step in planned.of_kind("activations")):
+            return 0
+        kept = (part.bytes or 0 for part in planned.frontiers if part.state == "kept")
+        features = (part.bytes or 0 for part in planned.features if part.fit)
+        return min(settings.cache_bytes, sum(kept) + sum(features))
+
+    return needed
 
 
 def _prepare(directory: Path | None) -> None:

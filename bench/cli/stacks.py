@@ -1,6 +1,7 @@
 """``bench stacks``: the same suite on several stacks, in turns, then compared."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from bench.cli.compare import (
     report,
 )
 from bench.cli.console import err, interruptible, notes, out, suite_path
+from bench.cli.watching import MemoryLimit, Seconds, doubts, memory_limit
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def stacks(
         typer.Option(help="Only trials whose label holds this text; may be given again."),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Times to measure each cost.")] = 6,
-    seconds: Annotated[float, typer.Option(min=0.1, help="To time each kind of step.")] = 3.0,
+    seconds: Seconds = 3.0,
     skip_trials: Annotated[bool, typer.Option("--skip-trials", help="Train nothing.")] = False,
     skip_costs: Annotated[bool, typer.Option("--skip-costs", help="Time nothing.")] = False,
     refresh: Annotated[
@@ -48,6 +50,7 @@ def stacks(
         typer.Option("--refresh", help="Make environments anew, but those of exact versions."),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
+    limit: MemoryLimit = None,
     results: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
     margins: MarginsOption = None,
     strict: StrictOption = False,
@@ -73,6 +76,7 @@ def stacks(
         trials=not skip_trials,
         costs=not skip_costs,
         refresh=refresh,
+        memory_limit=memory_limit(limit),
     )
     notes(loaded.warnings)
     problems = _problems(job)
@@ -120,12 +124,21 @@ def _run(
     """Run everything, compare every stack with the first, and say how to exit."""
     from bench.reporting.live_sides import SidesReport
     from bench.running import stack_run
+    from bench.running.doubting import DoubtingSides
 
     def tell(text: str) -> None:
         err.print(f"bench: {text}", markup=False, soft_wrap=True)
 
+    here = doubts(job.folder, job.settings, job.memory_limit)
+
+    @contextmanager
+    def listening(task: str) -> Iterator[DoubtingSides]:
+        with SidesReport(err, job.suite.name, task) as report:
+            yield DoubtingSides(report, here)
+
     with interruptible():
-        outcome = stack_run.run(job, tell, lambda task: SidesReport(err, job.suite.name, task))
+        here.before()
+        outcome = stack_run.run(job, tell, listening)
     tell(f"results: {job.folder}")
     first, *others = (request.name for request in job.requests)
     codes = [0 if outcome.complete else 1]

@@ -12,14 +12,16 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.cache import checksums
+from bench.cache.checksums import MANIFEST
 from bench.cache.folders import (
-    MANIFEST,
     DamagedEntryError,
     described,
     explaining,
@@ -40,7 +42,7 @@ _PIXELS, _EXAMPLES = "pixels.npy", "examples.npz"
 class Manifest(Record):
     """What an entry is. ``identity`` and ``signature`` are the source's, see ``Source``."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     decoding: int
     name: str
     identity: str
@@ -82,17 +84,28 @@ def entry_path(settings: Settings, source: Source, signature: str, size: int) ->
     return root(settings, "images") / f"{name}-{size}-{key}"
 
 
-def read(path: Path) -> Entry | None:
+def read(path: Path, sure: bool = True) -> Entry | None:
     """Open an entry; None where there is none.
 
+    Args:
+        path: its folder.
+        sure: read every pixel for its checksum, once in a process; without, whoever only counts
+            or lists pictures waits for no gigabytes.
+
     Raises:
-        DamagedEntryError: it is there, but incomplete or not as its manifest says.
+        DamagedEntryError: it is there, but incomplete or not as it was written.
     """
-    return opened(path, _read)
+    return opened(path, partial(_read, sure=sure))
 
 
-def newest(settings: Settings, identity: str, size: int) -> Entry | None:
+def newest(settings: Settings, identity: str, size: int, sure: bool = True) -> Entry | None:
     """The entry of a source at a size that was written last, whatever its signature.
+
+    Args:
+        settings: where the cache lies.
+        identity: of the source.
+        size: pixels of each side.
+        sure: as in `read`.
 
     Raises:
         DamagedEntryError: there are some, and every one is damaged.
@@ -106,7 +119,7 @@ def newest(settings: Settings, identity: str, size: int) -> Entry | None:
     damage: DamagedEntryError | None = None
     for path, _ in sorted(current, key=lambda pm: pm[1].created, reverse=True):
         try:
-            if entry := read(path):
+            if entry := read(path, sure):
                 return entry
         except DamagedEntryError as error:
             damage = damage or error
@@ -193,8 +206,8 @@ class EntryWriter:
         np.lib.format.write_array_header_1_0(self._file, header)
 
 
-def _read(path: Path) -> Entry:
-    manifest = Manifest.model_validate_json((path / MANIFEST).read_bytes())
+def _read(path: Path, sure: bool = True) -> Entry:
+    manifest = Manifest.model_validate(checksums.verified(path, () if sure else (_PIXELS,)))
     pixels = np.load(path / _PIXELS, mmap_mode="r", allow_pickle=False)
     shape = (manifest.pictures, manifest.size, manifest.size, 3)
     if pixels.shape != shape or pixels.dtype != np.uint8:

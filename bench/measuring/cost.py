@@ -170,6 +170,7 @@ def _throughput(what: Subject, batch: Batch, place: Workplace, row: dict[str, An
         last = timing.repeated(run, pace.steps, pace.bursts // 2, turn=turn)
     device = Timed((*first, *last), pace.steps, pace.first)
     row |= {"device": device.rate(size), "end_to_end": read.rate(size)}
+    row["drift"] = row["device"].drift
     row["compile_seconds"] = device.compile_seconds
     row["flops_per_second"] = 2 * row["size"].step_macs * row["device"].median
     row["joules_per_image"] = _joules(step, batch, row["device"], place)

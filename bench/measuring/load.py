@@ -21,6 +21,9 @@ import psutil
 # hypervisor gave to others.
 _BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
 
+# What asking the system raises where it does not tell: no reason to lose what is measured.
+_UNTOLD = (OSError, RuntimeError, ValueError, psutil.Error)
+
 T = TypeVar("T")
 
 
@@ -32,12 +35,14 @@ class Watch:
     should take a second or more, all its parts together where some of the time is left out.
 
     Attributes:
-        elsewhere: share of the cores' time, 0 to 1, that other work used; None until left.
+        elsewhere: share of the cores' time, 0 to 1, that other work used; None until left, and
+            where the system does not tell.
     """
 
     def __init__(self) -> None:
         self.elsewhere: float | None = None
         self._others = self._possible = 0.0
+        self._untold = False
 
     def __enter__(self) -> Self:
         self._begin()
@@ -50,6 +55,8 @@ class Watch:
         trace: TracebackType | None,
     ) -> None:
         self._end()
+        if self._untold:
+            return
         share = self._others / self._possible if self._possible > 0 else 0.0
         self.elsewhere = min(1.0, max(0.0, share))
 
@@ -68,15 +75,24 @@ class Watch:
         return waiting
 
     def _begin(self) -> None:
-        # The slow reading first, and at the end last: the others lie close around the work.
-        self._own = _own_seconds()
-        self._cores = _cores()
+        try:
+            # The slow reading first, and at the end last: the others lie close around the work.
+            self._own = _own_seconds()
+            self._cores = _cores()
+        except _UNTOLD:
+            self._untold = True
         self._start = _clock()
 
     def _end(self) -> None:
+        if self._untold:
+            return
         wall = _clock() - self._start
-        cores = _cores()
-        self._others += cores.busy - self._cores.busy - (_own_seconds() - self._own)
+        try:
+            cores = _cores()
+            self._others += cores.busy - self._cores.busy - (_own_seconds() - self._own)
+        except _UNTOLD:
+            self._untold = True
+            return
         self._possible += wall * cores.count
 
 

@@ -198,6 +198,11 @@ class Switch:
             self._engine, self._costs = self._next_engine(costs), costs
         return self._engine.execute(spec, report, turn, save)
 
+    @property
+    def memory(self) -> tuple[int, int]:
+        """Bytes that its worker holds now, and the most that a worker of this engine held."""
+        return self._engine.memory
+
     def close(self) -> None:
         """End the worker, on whatever thread."""
         self._engine.close()

@@ -15,6 +15,8 @@ VARIABLE = "CUDA_VISIBLE_DEVICES"
 AUTO = "auto"
 _SMI = ("nvidia-smi", "--query-gpu=index,name", "--format=csv,noheader")
 _SMI_SECONDS = 10.0
+MOST_WITHOUT = 8
+"""Workers that may share a processor of fewer cores."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,11 @@ def places(workers: str, environ: Mapping[str, str] = os.environ) -> tuple[str |
         return (None,)
     ids = visible(environ)
     count = max(1, len(ids)) if workers == AUTO else int(workers)
+    cores = os.cpu_count() or 1
+    if not ids and count > max(cores, MOST_WITHOUT):
+        raise BenchError(
+            f"--workers {workers}: expected at most {max(cores, MOST_WITHOUT)} on this processor"
+        )
     if count == 1 or not ids:
         return (None,) * count
     if count > len(ids):

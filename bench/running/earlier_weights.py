@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.records import TrialResult, TrialSpec
+from bench.records import TrialSpec
 from bench.running import store
 from bench.zoo.same_weights import name_of
 
@@ -21,15 +21,13 @@ def read(folder: Path, trials: Iterable[TrialSpec]) -> dict[str, str]:
         StoreError: a newer Bench wrote a row.
     """
     backbones = {t.backbone for t in trials}
-    wanted = {name_of(b) for b in backbones if b.weights != "random"}
+    names = {b: name_of(b) for b in backbones if b.weights != "random"}
     found: dict[str, str] = {}
-    if not any(folder.glob(f"*/{store.TRIALS}")):
-        return found
-    for _, row in store.every(folder, []):
-        if len(found) == len(wanted):
+    for row in store.trials(folder):
+        if len(found) == len(names):
             break
-        if isinstance(row, TrialResult) and row.status == "ok" and row.weights is not None:
-            name = name_of(row.spec.backbone)
-            if name in wanted and row.weights.source != "random":
+        if row.status == "ok" and row.weights is not None and row.weights.source != "random":
+            name = names.get(row.spec.backbone)
+            if name is not None:
                 found.setdefault(name, row.weights.sha256)
     return found

@@ -1,7 +1,6 @@
 """Trials in worker processes: a crash, a kill or a hang costs one trial, never the suite."""
 
 import contextlib
-import math
 import os
 import queue
 import signal
@@ -11,31 +10,27 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
-
-import psutil
-from pydantic import ValidationError
 
 from bench.costs import CostResult
 from bench.errors import WorkerError
 from bench.probes import ProbeSpec
 from bench.progress import Progress
 from bench.records import Environment, Stack, Status, TrialSpec
-from bench.running import backends, devices
-from bench.running.messages import REPLY, Finished, Go, Ready, Reply, Running, Setup, Task, Waiting
+from bench.running import backends, devices, limits
+from bench.running.channel import Channel
+from bench.running.endings import Ended, last_words
+from bench.running.limits import Memory, Patience
+from bench.running.messages import Finished, Go, Ready, Reply, Running, Setup, Task, Waiting
 from bench.tasks import ROWS, Row, Spec
 
 START_SECONDS = 300.0
-LOOK_SECONDS = 1.0
-"""How often to look whether a silent worker still lives."""
 RETIRE_BYTES = 2 * 2**30
 """A worker that holds more memory than this after a trial makes room for a fresh one: TensorFlow
 keeps the graph of every model it traced (through its registry of custom gradients) until the
 process ends, about 0.1 to 0.4 GiB a trial."""
-LOG_LINES = 5
 HOME = Path(__file__).parents[2]
 """Where this very code lies, so that workers import no other."""
 COMMAND = (sys.executable, "-P", "-m", "bench.running.worker")
@@ -43,33 +38,6 @@ COMMAND = (sys.executable, "-P", "-m", "bench.running.worker")
 
 Turn = Callable[[], int]
 """Blocks until a worker may time something; gives how many others take turns with it."""
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A worker stopped speaking.
-
-    Attributes:
-        code: its exit code; negative is the number of the signal that killed it.
-        timed_out: whether we killed it because its time was up.
-        last_words: the end of what it wrote to standard error.
-    """
-
-    code: int
-    timed_out: bool
-    last_words: str
-
-    def explained(self) -> tuple[Status, str]:
-        """As the status and the reason of the trial that it was running."""
-        if self.timed_out:
-            return "timeout", "stopped when its time was up (limits.trial_minutes)"
-        if self.code == -signal.SIGKILL:
-            return "failed", "worker killed (SIGKILL): out of system memory, or killed by hand"
-        if self.code < 0:
-            known = {int(s): s.name for s in signal.Signals}
-            name = known.get(-self.code, f"signal {-self.code}")
-            return "failed", f"worker killed ({name}). {self.last_words}".strip()
-        return "failed", f"worker exited with {self.code} and no result. {self.last_words}".strip()
 
 
 class Worker:
@@ -81,6 +49,7 @@ class Worker:
 
     Attributes:
         stack, environment: known once it is ready.
+        fresh: whether it was given no task yet.
 
     Raises:
         WorkerError: the process could not be started.
@@ -90,7 +59,7 @@ class Worker:
     environment: Environment
 
     def __init__(self, setup: Setup, command: tuple[str, ...] = COMMAND) -> None:
-        self._replies: queue.Queue[Reply | None] = queue.Queue()
+        self.fresh = True
         self._killed, self._killing = False, threading.Lock()
         with contextlib.ExitStack() as on_failure:
             try:
@@ -98,10 +67,12 @@ class Worker:
                 self._process = _started(command, self._log, _environ(setup))
             except OSError as error:
                 raise WorkerError(f"a worker process could not start: {error}") from error
-            self._listener = threading.Thread(target=self._listen, daemon=True)
-            self._listener.start()
+            assert self._process.stdin is not None
+            assert self._process.stdout is not None
+            self._channel = Channel(self._process.stdin, self._process.stdout)
             on_failure.callback(self.stop)
-            self._send(setup.model_dump_json())
+            self._memory = Memory(self._process.pid, setup.memory_limit)
+            self._channel.send(setup.model_dump_json())
             on_failure.pop_all()
 
     def wait(self, seconds: float | None = None) -> None:
@@ -116,7 +87,7 @@ class Worker:
         seconds = START_SECONDS if seconds is None else seconds
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(self.stop)
-            ready = self._next(time.monotonic() + seconds)
+            ready = self._next(Patience(seconds))
             if not isinstance(ready, Ready):
                 raise WorkerError(f"a worker process could not start: {_said(ready, seconds)}")
             on_failure.pop_all()
@@ -134,12 +105,13 @@ class Worker:
 
     @property
     def memory(self) -> int:
-        """Resident bytes of its own, mapped pictures apart; 0 once it has ended."""
-        try:
-            held = psutil.Process(self._process.pid).memory_info()
-            return int(held.rss - getattr(held, "shared", 0))
-        except psutil.Error:
-            return 0
+        """Resident bytes of it and its children, mapped pictures apart; 0 once it has ended."""
+        return limits.held(self._process.pid)
+
+    @property
+    def peak(self) -> int:
+        """The most that `memory` was seen to be."""
+        return self._memory.peak
 
     def run(
         self,
@@ -158,19 +130,18 @@ class Worker:
             turn: takes a turn among workers that are measured together; None for one alone.
             save: where to write the model that the trial trained.
         """
-        deadline = None if seconds is None else time.monotonic() + seconds
+        self.fresh, patience = False, Patience(seconds)
         task = Task(spec=spec, in_turns=turn is not None, save=save)
-        self._send(task.model_dump_json())
+        self._channel.send(task.model_dump_json())
         while True:
-            reply = self._next(deadline)
+            reply = self._next(patience)
             if isinstance(reply, Running):
                 report(reply.progress)
             elif isinstance(reply, Waiting):
-                began = time.monotonic()
+                patience.look()
                 others = turn() if turn else 0
-                if deadline is not None:
-                    deadline += time.monotonic() - began
-                self._send(Go(others=others).model_dump_json())
+                patience.skip()
+                self._channel.send(Go(others=others).model_dump_json())
             elif isinstance(reply, Finished | Ended):
                 return reply
 
@@ -189,55 +160,49 @@ class Worker:
             self._killed = True
             with contextlib.suppress(OSError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()  # type: ignore[union-attr]
             self._process.wait()
-            self._listener.join(LOOK_SECONDS)  # a process that left the group may hold the channel
+            self._channel.close()
 
-    def _send(self, line: str) -> None:
-        # A worker that died, or was stopped (ValueError), is found when we listen to it.
-        with contextlib.suppress(OSError, ValueError):
-            self._process.stdin.write(line + "\n")  # type: ignore[union-attr]
-            self._process.stdin.flush()  # type: ignore[union-attr]
-
-    def _listen(self) -> None:
-        """Queue every reply; lines that are none are left out. None stands for the end."""
-        with self._process.stdout as channel:  # type: ignore[union-attr]
-            for line in channel:
-                with contextlib.suppress(ValidationError):
-                    self._replies.put(REPLY.validate_json(line))
-        self._replies.put(None)
-
-    def _next(self, deadline: float | None) -> Reply | Ended:
+    def _next(self, patience: Patience) -> Reply | Ended:
         """The next reply, or the worker's end.
 
         A child of a worker may hold the channel open after the worker's death, so that silence
         alone does not tell.
         """
         while True:
-            left = math.inf if deadline is None else deadline - time.monotonic()
-            if left <= 0:
-                return self._ended(timed_out=True)
+            left, too_large = patience.look(), self._memory.exceeded()
+            if left <= 0 or too_large:
+                waiting = self._channel.result_waiting()  # we were stopped, or busy printing
+                return waiting or self._ended(timed_out=not too_large, ours=True)
             was_alive = self.alive
             try:
-                reply = self._replies.get(timeout=min(left, LOOK_SECONDS))
+                reply = self._channel.next(min(left, self._memory.due))
             except queue.Empty:
                 if not was_alive:
-                    return self._ended(timed_out=False)
+                    return self._ended()
             else:
-                return reply if reply is not None else self._ended(timed_out=False)
+                return reply if reply is not None else self._ended()
 
-    def _ended(self, *, timed_out: bool) -> Ended:
-        if not timed_out:
+    def _ended(self, *, timed_out: bool = False, ours: bool = False) -> Finished | Ended:
+        """Collect what is left of it, a result that was on its way if there is one.
+
+        ``ours``: it is we who end it, for its time or its memory.
+        """
+        if not ours:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=10)
         self._kill()
-        lines: list[str] = []
+        words = ""
         with contextlib.suppress(ValueError):  # closed: another thread has stopped us
-            self._log.seek(0)
-            lines = self._log.read().decode(errors="replace").strip().splitlines()
+            words = last_words(self._log)
         self._log.close()
-        return Ended(self._process.returncode, timed_out, " | ".join(lines[-LOG_LINES:]))
+        return self._channel.result_waiting() or Ended(
+            code=self._process.returncode,
+            timed_out=timed_out,
+            last_words=words,
+            memory=self._memory.peak,
+            limit=self._memory.limit if ours and not timed_out else None,
+        )
 
 
 def _environ(setup: Setup) -> dict[str, str]:
@@ -282,10 +247,10 @@ class LocalEngine:
 
     A worker ends with its backbone (device memory comes back only when a process ends; but probes
     take less time than a process takes to start, so all of them share one), after a trial that
-    failed (what it left behind is not to be trusted), when it has grown large, and after each
-    measurement of cost: nothing that ran before may warm, fill or fragment what is measured. The
-    first worker starts at once: where not even that works, nothing would. A later one that does
-    not start fails its trial.
+    failed (what it left behind is not to be trusted), when it has grown large (above half its
+    memory limit at the latest), and after each measurement of cost: nothing that ran before may
+    warm, fill or fragment what is measured. The first worker starts at once: where not even that
+    works, nothing would. A later one that does not start fails its trial.
 
     Args:
         setup: how workers run their trials.
@@ -307,6 +272,7 @@ class LocalEngine:
         self._setup, self._seconds, self._command = setup, trial_seconds, command
         self._worker: Worker | None = Worker(setup, command)
         self._last: Spec | None = None
+        self._peak = 0
         if wait:
             self.wait()
 
@@ -333,17 +299,13 @@ class LocalEngine:
             self.close()
         self._last = spec
         try:
-            worker = self._ready_worker()
-            answer = worker.run(spec, self._seconds, report, turn, save)
+            answer = self._answer(spec, report, turn, save)
         except WorkerError as error:
             status: Status = "failed"
             reason = str(error)
         else:
             if isinstance(answer, Finished):
-                if self._is_spent(worker, answer.result):
-                    self.close()
                 return answer
-            self._worker = None
             status, reason = answer.explained()
         result: Row = ROWS[type(spec)].model_validate(
             {
@@ -359,12 +321,47 @@ class LocalEngine:
         )
         return Finished(result=result)
 
+    def _answer(
+        self,
+        spec: Spec,
+        report: Callable[[Progress], None],
+        turn: Turn | None,
+        save: Path | None,
+    ) -> Finished | Ended:
+        """Run a trial; once more in a fresh worker where its memory limit ended one that had run
+        others, which may be what filled it.
+
+        Raises:
+            WorkerError: no worker.
+        """
+        while True:
+            worker = self._ready_worker()
+            fresh = worker.fresh
+            answer = worker.run(spec, self._seconds, report, turn, save)
+            self._peak = max(self._peak, worker.peak)
+            if isinstance(answer, Finished):
+                if self._is_spent(worker, answer.result):
+                    self.close()
+                return answer
+            self._worker = None
+            if fresh or answer.limit is None:
+                return answer
+
+    @property
+    def memory(self) -> tuple[int, int]:
+        """Bytes that its worker holds now, and the most that a worker of this run held."""
+        worker = self._worker
+        held, peak = (worker.memory, worker.peak) if worker else (0, 0)
+        return held, max(self._peak, peak)
+
     def _is_spent(self, worker: Worker, result: Row) -> bool:
         """Whether a worker that ran to the end should not run another task."""
         if isinstance(result, CostResult):
             return True  # frameworks keep memory they once had, and the next one is measured, too
         failed = result.status in ("failed", "out_of_memory")
-        return failed or worker.memory > RETIRE_BYTES
+        limit = self._setup.memory_limit
+        most = RETIRE_BYTES if limit is None else min(RETIRE_BYTES, limit // 2)
+        return failed or not worker.alive or worker.memory > most
 
     def _ready_worker(self) -> Worker:
         """The worker, or a new one on the same stack.

@@ -205,7 +205,7 @@ def _cached_images(data: Data, settings: Settings, base: Path) -> Images | None:
     try:
         resolved = datasets.resolve(datasets.located(data.dataset, base))
         identity = find_source(resolved, settings).identity
-        entry = picture_cache.newest(settings, identity, data.image_size)
+        entry = picture_cache.newest(settings, identity, data.image_size, sure=False)
     except (BenchError, DamagedEntryError):
         return None
     return None if entry is None else of_entry(resolved, entry)

@@ -38,6 +38,8 @@ class Setup(Record):
         gpu: the one that the worker sees, as CUDA_VISIBLE_DEVICES names it; None for what the
             environment says.
         environ: variables to start the worker with, before all others.
+        memory_limit: bytes that it and its children may hold; the runner sees to it.
+        earlier_weights: what earlier rows were measured with (`bench.running.earlier_weights`).
     """
 
     settings: Settings
@@ -51,6 +53,8 @@ class Setup(Record):
     backend: Backend | None = None
     gpu: str | None = None
     environ: dict[str, str] = {}
+    memory_limit: int | None = Field(None, gt=0)
+    earlier_weights: dict[str, str] = {}
 
     @classmethod
     def of(cls, suite: Suite, settings: Settings, scratch: Path, *, literal: bool = False) -> Self:

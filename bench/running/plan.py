@@ -318,10 +318,10 @@ def problems(suite: Suite, settings: Settings) -> list[str]:
     """What is known to be missing before anything runs: the backend, files that the suite names."""
     missing = backends.problem(suite.backend)
     found = {missing: None} if missing else {}
-    for trial in suite.trials:
+    for backbone, dataset in dict.fromkeys((t.backbone, t.data.dataset) for t in suite.trials):
         try:
-            weights.locate(trial.backbone, settings, suite.folder)
-            _locate_folder(trial.data.dataset, suite.folder)
+            weights.locate(backbone, settings, suite.folder)
+            _locate_folder(dataset, suite.folder)
         except BenchError as error:
             found[str(error)] = None
     return list(found)

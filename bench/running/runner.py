@@ -16,6 +16,7 @@ from bench.probes import ProbeSpec
 from bench.progress import Progress
 from bench.records import Stack, TrialSpec
 from bench.running.messages import Finished
+from bench.running.slimming import Outlines
 from bench.running.store import Store
 from bench.steps import ground_of
 from bench.tasks import Row, Spec
@@ -54,7 +55,7 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Summary:
-    """How a run ended.
+    """How a run ended, its rows in outline (`slimming.outlined`): the store has the whole.
 
     Attributes:
         measured: rows of this run, in the order they ended.
@@ -97,12 +98,12 @@ def run(
     """
     settled, pending = _sorted_out(trials, store, engine.stack, stands)
     listener.begins(engine.stack, len(trials), len(settled))
-    measured = []
+    measured, outlines = [], Outlines(pending)
     for spec in pending:
         listener.trial_begins(spec)
         finished = engine.execute(spec, partial(listener.progress, spec))
         row = store.append(finished.result, finished.predictions)
-        measured.append(row)
+        measured.append(outlines.of(row))
         listener.trial_ends(row)
     return Summary(tuple(measured), settled)
 
@@ -132,12 +133,13 @@ def run_side_by_side(
     settled, pending = _sorted_out(trials, store, stack, stands)
     listener.begins(stack, len(trials), len(settled))
     measured: list[Row] = []
+    outlines = Outlines(pending)
     work = iter(groups(pending))
     team = Team(engines, [work] * len(engines))
 
     def keep(finished: Finished) -> None:
         row = store.append(finished.result, finished.predictions)
-        measured.append(row)
+        measured.append(outlines.of(row))
         listener.trial_ends(row)
 
     try:
@@ -170,9 +172,10 @@ def _sorted_out(
     trials: Sequence[Spec], store: Store, stack: Stack, stands: Stands
 ) -> tuple[tuple[Row, ...], list[Spec]]:
     """Rows that the store holds already, and trials to measure."""
-    known = {key: row for key, row in store.settled(stack).items() if stands(row)}
-    settled = tuple(known[t.key] for t in trials if t.key in known)
-    return settled, [t for t in trials if t.key not in known]
+    keyed = [(trial.key, trial) for trial in trials]
+    known = {k: row for k, row in store.outlines(stack, dict(keyed)).items() if stands(row)}
+    settled = tuple(known[key] for key, _ in keyed if key in known)
+    return settled, [trial for key, trial in keyed if key not in known]
 
 
 class Told(NamedTuple):
@@ -259,5 +262,6 @@ class Team:
 
         tell(None)
         finished = engine.execute(spec, tell)
-        if not self._ending.is_set():  # else it is our own doing that it has ended
+        # Ended by ourselves, it has failed for no fault of its own; what is complete counts.
+        if finished.result.status == "ok" or not self._ending.is_set():
             tell(finished)

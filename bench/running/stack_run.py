@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import cache
 from bench.costs import CostSpec
 from bench.errors import BenchError, WorkerError
 from bench.records import Stack
@@ -59,6 +60,7 @@ class Job:
         seconds: to time each kind of step.
         trials, costs: whether to do these.
         refresh: make environments anew whose requirements may mean other versions by now.
+        memory_limit: of a worker and its children, in bytes; None for none.
     """
 
     suite: Suite
@@ -70,6 +72,7 @@ class Job:
     trials: bool = True
     costs: bool = True
     refresh: bool = False
+    memory_limit: int | None = None
 
     @property
     def names(self) -> dict[str, str]:
@@ -147,6 +150,7 @@ def run(job: Job, tell: Tell, listening: Listening) -> Outcome:
     wanted = {r.name: _recipe(r, job.suite) for r in job.requests}
     with ExitStack() as opened:
         held = {name: opened.enter_context(_writing(job, name)) for name in wanted}
+        cache.sweep(job.settings)
         for request in job.requests:
             _check_same(job, request)
         parties = list(_parties(job, wanted, held, opened, tell))
@@ -224,6 +228,7 @@ def _parties(
             update={
                 "backend": backend_of(request, job.suite),
                 "environ": environments.environ(request, code),
+                "memory_limit": job.memory_limit,
             }
         )
         yield _Party(request, made, own, setup)

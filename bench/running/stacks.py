@@ -188,8 +188,9 @@ def parse(texts: Sequence[str]) -> tuple[StackRequest, ...]:
         BenchError: one is no stack, or two different ones have one name.
     """
     if not 2 <= len(texts) <= len(ascii_lowercase):
+        times = "once" if len(texts) == 1 else f"{len(texts)} times"
         raise BenchError(
-            f"--stack given {len(texts)} times: expected 2 to {len(ascii_lowercase)} stacks, "
+            f"--stack given {times}: expected 2 to {len(ascii_lowercase)} stacks, "
             "the first being what the others are compared with"
         )
     found = [_parsed(text) for text in texts]
@@ -293,7 +294,8 @@ def _is_exact(requirement: Requirement) -> bool:
 
 
 def _wrong(text: str, word: str, expected: str) -> BenchError:
-    return BenchError(f"--stack {text!r}: {word!r}: expected {expected}")
+    which = f"--stack {text!r}" if text == word else f"--stack {text!r}: {word!r}"
+    return BenchError(f"{which}: expected {expected}")
 
 
 def _words(text: str) -> tuple[str, list[str]]:
@@ -318,7 +320,13 @@ def _backend(text: str, word: str, value: str) -> Backend:
     for name in BACKENDS:
         if value == name:
             return name  # type: ignore[return-value]  # the table holds nothing else
-    raise _wrong(text, word, f"one of {', '.join(BACKENDS)}; {suggestion(value, BACKENDS)}")
+    raise _wrong(text, word, _one_of(value))
+
+
+def _one_of(value: str) -> str:
+    near = suggestion(value, BACKENDS)
+    more = f"; {near}" if near.startswith("did you mean") else ""
+    return f"one of {', '.join(BACKENDS)}{more}"
 
 
 def _variable(text: str, word: str, name: str, others: Mapping[str, str]) -> str:

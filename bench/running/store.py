@@ -7,52 +7,65 @@
     results/<suite>/<stack>/numerics.jsonl         and for fingerprints of numerics
     results/<suite>/<stack>/probes.jsonl           and for probes
 
-A row is flushed to disk before the next trial starts. A line torn by a power cut or a kill is left
-out and reported. Of several rows with one key and stack the last trial counts, and measurements of
-cost are taken together (`bench.costs.pooled`).
+A row is flushed to disk before the next trial starts. A line torn by a power cut or a kill, or
+changed since it was written (`bench.running.lines`), is left out and reported. Of several rows with
+one key and stack the last trial counts, and measurements of cost are taken together
+(`bench.costs.pooled`).
 """
 
 import contextlib
-import json
-import os
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-from pydantic import ValidationError
-
-from bench import marks
+from bench.cache.disk import to_disk
 from bench.costs import CostResult, pooled
-from bench.errors import StoreError, StoreLockedError
+from bench.errors import StoreError
 from bench.numerics import NumericsResult
 from bench.probes import ProbeResult
-from bench.records import Record, Stack, TrialResult
-from bench.tasks import Row
+from bench.records import Stack, TrialResult
+from bench.running import appending, lines, slimming
+from bench.running.answered import PREDICTIONS, answered
+from bench.running.appending import LOCK
+from bench.running.lines import COSTS, FORMAT, KINDS, NUMERICS, PROBES, TRIALS, line
+from bench.strangers import LINK_OUT, inside
+from bench.tasks import Row, Spec
 
-FORMAT = 1
-BEGINNING = b'{"format": %d, ' % FORMAT
-TRIALS, COSTS, NUMERICS = "trials.jsonl", "costs.jsonl", "numerics.jsonl"
-PROBES = "probes.jsonl"
-KINDS: Mapping[str, type[Row]] = {
-    TRIALS: TrialResult,
-    COSTS: CostResult,
-    NUMERICS: NumericsResult,
-    PROBES: ProbeResult,
-}
+__all__ = [
+    "BASELINES",
+    "COSTS",
+    "FORMAT",
+    "KINDS",
+    "LOCK",
+    "NUMERICS",
+    "PREDICTIONS",
+    "PROBES",
+    "SCRATCH",
+    "SETTLED",
+    "SUITE",
+    "TRIALS",
+    "Contents",
+    "Store",
+    "every",
+    "line",
+    "parse_line",
+    "read",
+    "writing",
+]
+
+parse_line = lines.parse
 SUITE = "suite.toml"
 """The suite file as it was when last run, without what ``--smoke`` and ``--set`` made of it."""
-PREDICTIONS = "predictions"
 BASELINES = "baselines"
 """A folder of copies (`bench.running.baselines`): no results of what it lies in."""
-LOCK = ".running.lock"
 SCRATCH = "tmp-"
 SETTLED = ("ok", "diverged", "skipped")
 """A rerun keeps rows of these statuses, and tries the others again."""
+_TOLD = 5
+"""Of so many bad lines a run tells one by one; `bench show` tells of all."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +94,8 @@ def read(folder: Path) -> Contents:
         StoreError: there is none, or one was written by a newer Bench.
     """
     problems: list[str] = []
-    rows = _counting(row for _, row in every(folder, problems))
+    with slimming.uncollected():
+        rows = _counting(row for _, row in every(folder, problems))
     return Contents(
         rows=tuple(r for r in rows if isinstance(r, TrialResult)),
         costs=tuple(r for r in rows if isinstance(r, CostResult)),
@@ -104,43 +118,40 @@ def every(folder: Path, problems: list[str]) -> Iterator[tuple[Path, Row]]:
     Raises:
         StoreError: there is no such file, or one was written by a newer Bench.
     """
-    if not folder.is_dir():
-        raise StoreError(f"{folder}: expected a results folder; nothing is there")
+    if (wrong := _not_a_folder(folder)) is not None:
+        raise StoreError(f"{folder}: expected a results folder; {wrong}")
     found = (f for name in KINDS for f in folder.rglob(name))
     files = sorted(f for f in found if BASELINES not in f.relative_to(folder).parts)
     if not files:
         names = " or ".join(KINDS)
         raise StoreError(f"{folder}: expected a results folder, but no {names} lies in it")
-    common: dict[Record, Record] = {}
-    for file in files:
+    common: slimming.Common = {}
+    problems += [f"{file}: {LINK_OUT}" for file in files if not inside(file, folder)]
+    for file in (file for file in files if inside(file, folder)):
         for row in _rows(file, problems):
-            yield file, _lean(_answered(row, file.parent), common)
+            yield file, slimming.shared(answered(row, file.parent, problems), common)
 
 
-def _lean(row: Row, common: dict[Record, Record]) -> Row:
-    """Rows with what many of them say alike held once: thousands then fit into memory."""
-    said = {name: getattr(row, name, None) for name in ("dataset", "stack", "weights")}
-    changes = {k: common.setdefault(v, v) for k, v in said.items() if v is not None}
-    guards = tuple(common.setdefault(g, g) for g in getattr(row, "guards", ()))
-    return row.model_copy(update=changes | ({"guards": guards} if guards else {}))
+def trials(folder: Path) -> Iterator[TrialResult]:
+    """Trials of a suite's results as their lines say, one after another, whatever their stack.
 
-
-def _answered(row: Row, folder: Path) -> Row:
-    """Rows that do not say which pictures were right, as their predictions say it."""
-    if not isinstance(row, TrialResult) or row.test_correct or not row.predictions:
-        return row
-    file = folder / PREDICTIONS / Path(row.predictions).name
-    with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        right = marks.packed(marks.of_predictions(file))
-        return row.model_copy(update={"test_correct": right})
-    return row
+    Raises:
+        StoreError: one was written by a newer Bench.
+    """
+    for file in sorted(folder.glob(f"*/{TRIALS}")):
+        for row in _rows(file, []):
+            assert isinstance(row, TrialResult)
+            yield row
 
 
 def _counting(rows: Iterable[Row]) -> list[Row]:
     """Of several rows of one key and stack: the last, but measurements of cost taken together."""
     known: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        known.setdefault((row.stack.id, row.key), []).append(row)
+        same = known.setdefault((row.stack.id, row.key), [])
+        if not isinstance(row, CostResult):
+            same.clear()
+        same.append(row)
     found: list[Row] = []
     for same in known.values():
         costs = [r for r in same if isinstance(r, CostResult)]
@@ -149,50 +160,58 @@ def _counting(rows: Iterable[Row]) -> list[Row]:
 
 
 def _rows(file: Path, problems: list[str]) -> Iterator[Row]:
-    for number, line in enumerate(_lines(file), start=1):
-        if not line.strip():
+    for number, text in enumerate(_lines(file), start=1):
+        if not text.strip():
             continue
         try:
-            yield parse_line(line, KINDS[file.name])
+            yield lines.parse(text, KINDS[file.name])
         except StoreError as error:
             raise StoreError(f"{file}:{number}: {error}") from error
         except ValueError as error:
-            problems.append(f"{file}:{number}: left out, not a whole row ({_short(error)})")
+            problems.append(f"{file}:{number}: left out, {lines.problem(text, error)}")
+
+
+def _examined(file: Path) -> list[str]:
+    """Lines of a file that will not be believed; one that a kill tore is not among them.
+
+    Raises:
+        StoreError: a newer Bench wrote the file, or it cannot be read.
+    """
+    found: list[str] = []
+    more = 0
+    for number, text in enumerate(_lines(file), start=1):
+        if not text.strip() or not (text.endswith(b"\n") or lines.is_whole(text)):
+            continue
+        try:
+            lines.examine(text, KINDS[file.name])
+        except StoreError as error:
+            raise StoreError(f"{file}:{number}: {error}") from error
+        except ValueError as error:
+            if len(found) < _TOLD:
+                found.append(f"{file}:{number}: left out, {lines.problem(text, error)}")
+            else:
+                more += 1
+    return found + ([f"{file}: {more:,} more lines are left out"] if more else [])
+
+
+def _not_a_folder(place: Path) -> str | None:
+    """What a path is instead; None where it is a folder."""
+    try:
+        if place.is_dir():
+            return None
+        return "it is a file" if place.exists() else "nothing is there"
+    except (OSError, ValueError) as error:  # a name too long, or with a null byte
+        return str(getattr(error, "strerror", None) or error)
 
 
 def _lines(file: Path) -> Iterator[bytes]:
+    if file.exists() and not file.is_file():  # a pipe would be waited for without end
+        raise StoreError(f"{file}: expected a file of rows, not a folder or a pipe")
     try:
         with file.open("rb") as stream:
             yield from stream
     except OSError as error:
-        raise StoreError(f"{file}: cannot be read: {error}") from error
-
-
-def parse_line(line: bytes, kind: type[Row] = TrialResult) -> Row:
-    """One line of the store.
-
-    Raises:
-        StoreError: a newer Bench wrote it.
-        ValueError: it is not a row.
-    """
-    if line.startswith(BEGINNING):  # as we write it; three times as fast as by way of a dictionary
-        return kind.model_validate_json(b"{" + line[len(BEGINNING) :])
-    try:
-        content = json.loads(line)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    if not isinstance(content, dict) or type(content.get("format")) is not int:
-        raise ValueError("no format number")
-    if content.pop("format") > FORMAT:
-        raise StoreError("written by a newer version of Bench; update Bench to read it")
-    return kind.model_validate(content)
-
-
-def _short(error: ValueError) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return str(error)
+        raise StoreError(f"{file}: cannot be read: {error.strerror}") from error
 
 
 class Store:
@@ -204,11 +223,35 @@ class Store:
         self._names = names
 
     def settled(self, stack: Stack) -> dict[str, Row]:
-        """Rows under this stack that a rerun need not measure again, by key."""
-        files = [f for name in KINDS if (f := self.folder / stack.id / name).exists()]
-        rows = _counting(row for file in files for row in _rows(file, []))
-        here = (row for row in rows if row.stack.id == stack.id)
-        return {row.key: row for row in here if row.status in SETTLED}
+        """Rows under this stack that a rerun need not measure again, by key.
+
+        Raises:
+            StoreError: a file cannot be read, or a newer Bench wrote it.
+        """
+        return _settled(self._rows(stack))
+
+    def outlines(self, stack: Stack, wanted: Mapping[str, Spec]) -> dict[str, Row]:
+        """The same in outline (`slimming.outlined`): 100,000 rows need not fit into memory.
+
+        Args:
+            stack: as in `settled`.
+            wanted: specs by key, to be the rows' own; other rows are left out.
+
+        Raises:
+            StoreError: as `settled`.
+        """
+        rows = (row for row in self._rows(stack) if row.key in wanted)
+        return _settled(
+            slimming.outlined(row).model_copy(update={"spec": wanted[row.key]}) for row in rows
+        )
+
+    def _rows(self, stack: Stack) -> Iterator[Row]:
+        common: slimming.Common = {}
+        for file in (self.folder / stack.id / name for name in KINDS):
+            for row in _rows(file, []) if file.exists() else ():
+                lean = slimming.shared(row, common)
+                if lean.stack.id == stack.id:
+                    yield lean
 
     def keep_suite(self, content: bytes) -> None:
         """Keep the suite file beside its results, for whoever has them alone.
@@ -230,10 +273,13 @@ class Store:
                 return
             with self.scratch() as folder:
                 (folder / name).write_bytes(content)
-                _to_disk(folder / name)
+                to_disk(folder / name)
                 (folder / name).replace(place)
+                to_disk(self.folder)
         except OSError as error:
-            raise StoreError(f"{place}: cannot be written: {error}") from error
+            raise StoreError(
+                f"{place}: cannot be written: {error}{appending.remedy(error)}"
+            ) from error
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -245,7 +291,9 @@ class Store:
         try:
             folder = Path(tempfile.mkdtemp(dir=self.folder, prefix=SCRATCH))
         except OSError as error:
-            raise StoreError(f"{self.folder}: cannot be written: {error}") from error
+            raise StoreError(
+                f"{self.folder}: cannot be written: {error}{appending.remedy(error)}"
+            ) from error
         try:
             yield folder
         finally:
@@ -267,17 +315,19 @@ class Store:
         folder = self.folder / row.stack.id
         row = self._without_folders(row)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if predictions is not None:
-                place = folder / PREDICTIONS / f"{row.key}.npz"
-                place.parent.mkdir(exist_ok=True)
-                _to_disk(predictions)
-                predictions.replace(place)
-                _to_disk(place.parent)
-                row = row.model_copy(update={"predictions": f"{PREDICTIONS}/{place.name}"})
-            _append(folder / _file_of(row), line(row))
+            appending.made(folder)
+            with contextlib.ExitStack() as undone:
+                if predictions is not None:
+                    place = folder / PREDICTIONS / f"{row.key}.npz"
+                    undone.enter_context(appending.moved(predictions, place))
+                    row = row.model_copy(update={"predictions": f"{PREDICTIONS}/{place.name}"})
+                appending.append(folder / _file_of(row), line(row))
         except OSError as error:
-            raise StoreError(f"{folder}: a result could not be written: {error}") from error
+            remedy = appending.remedy(error)
+            raise StoreError(
+                f"{folder}: a result could not be written: {error}{remedy}; what was written "
+                "before is safe"
+            ) from error
         return row
 
     def _without_folders(self, row: Row) -> Row:
@@ -307,85 +357,26 @@ def writing(folder: Path, names: Mapping[str, str] | None = None) -> Iterator[St
         StoreLockedError: another run holds it.
         StoreError: it cannot be written.
     """
+    with appending.held(folder):
+        yield Store(folder, _tidied(folder), names or {})
+
+
+def _tidied(folder: Path) -> list[str]:
+    """Mend what a kill may have left, unless a newer Bench wrote here; gives what to tell of it."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK)
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise StoreLockedError(
-            f"{folder}: another run is writing here; wait for it, or give another --results"
-        ) from error
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot be written: {error}") from error
-    try:
+        files = sorted(f for name in KINDS for f in folder.glob(f"*/{name}"))
+        problems = [problem for file in files for problem in _examined(file)]
         for left_over in folder.glob(SCRATCH + "*"):
             shutil.rmtree(left_over, ignore_errors=True)
-        notes = list(_mended(sorted(f for name in KINDS for f in folder.glob(f"*/{name}"))))
-        yield Store(folder, notes, names or {})
-    finally:
-        lock.release()
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be read: {error}") from error
+    return [*problems, *appending.mended(files)]
 
 
-def _mended(files: Iterable[Path]) -> Iterator[str]:
-    """Make every file end with a whole line again, so that the next row starts a line."""
-    for file in files:
-        try:
-            content = file.read_bytes()
-            if not content or content.endswith(b"\n"):
-                continue
-            start = content.rfind(b"\n") + 1
-            if _is_whole(content[start:]):
-                _append(file, b"\n")
-            else:
-                os.truncate(file, start)
-                yield f"{file}: the last row was torn by a kill and is measured again"
-        except OSError as error:
-            raise StoreError(f"{file}: a torn row could not be removed: {error}") from error
-
-
-def _is_whole(line: bytes) -> bool:
-    """Whether a line is JSON to its end. No torn row is, so whoever wrote this one meant it."""
-    try:
-        json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return True
+def _settled(rows: Iterable[Row]) -> dict[str, Row]:
+    with slimming.uncollected():
+        return {row.key: row for row in _counting(rows) if row.status in SETTLED}
 
 
 def _file_of(row: Row) -> str:
     return next(name for name, kind in KINDS.items() if isinstance(row, kind))
-
-
-def line(row: Row) -> bytes:
-    """The row as a line of strict JSON: pydantic writes NaN as a string, `json.dumps` bare."""
-    content = {"format": FORMAT} | json.loads(row.model_dump_json())
-    return json.dumps(content, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-
-
-def _append(file: Path, content: bytes) -> None:
-    """Append all of it and see it on disk, or nothing.
-
-    Raises:
-        OSError: it could not be written.
-    """
-    before = file.stat().st_size if file.exists() else None
-    try:
-        with file.open("ab") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if before is None:
-            _to_disk(file.parent)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.truncate(file, before or 0)
-        raise
-
-
-def _to_disk(path: Path) -> None:
-    """Have the content of a file, or the names in a folder, survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -50,10 +50,17 @@ def _lines_from_runner() -> "queue.Queue[str]":
     def read() -> None:
         for line in source:
             lines.put(line)
-        os._exit(0)
+        _end()
 
     threading.Thread(target=read, daemon=True).start()
     return lines
+
+
+def _end() -> None:
+    """End at once, and what we started with us: the runner is gone, and nobody else would."""
+    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(0)
 
 
 def _workplace(setup: Setup) -> "Workplace":
@@ -71,6 +78,7 @@ def _workplace(setup: Setup) -> "Workplace":
         activations_bytes=setup.activations_gib * 2**30,
         scratch=setup.scratch,
         timed_seconds=setup.timed_seconds,
+        earlier_weights=setup.earlier_weights,
     )
 
 
@@ -99,7 +107,12 @@ def _run(task: Task, setup: Setup, place: "Workplace", replies: TextIO) -> Finis
     if predictions is None:
         return Finished(result=result)
     path = setup.scratch / f"{spec.key}.npz"
-    predictions.save(path)
+    try:
+        predictions.save(path)
+    except OSError as error:  # a full disk, most likely: the next trial may find room
+        reason = f"its predictions could not be written: {error}"
+        failed = result.model_copy(update={"status": "failed", "reason": reason})
+        return Finished(result=failed)
     if task.save is None:
         return Finished(result=result, predictions=path)
     written = _written(place, task.save, setup.scratch / f"{spec.key}.sample.npz")
@@ -122,7 +135,8 @@ def _written(place: "Workplace", path: Path, sample: Path) -> Written:
 
 
 def _say(replies: TextIO, reply: Ready | Running | Waiting | Finished) -> None:
-    replies.write(reply.model_dump_json() + "\n")
+    # A line end first: bytes that something else left on the channel garble no reply.
+    replies.write("\n" + reply.model_dump_json() + "\n")
     replies.flush()
 
 

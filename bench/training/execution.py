@@ -2,9 +2,13 @@
 
 import os
 import platform
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import keras
 import psutil
@@ -18,6 +22,9 @@ _PACKAGES = (
     *("keras", "keras-nightly", "numpy", "h5py", "protobuf", "ml-dtypes"),
     *("tensorflow-datasets", "pillow"),
 )
+
+_UNSTEADY = "not have a deterministic implementation|this operation is not deterministic"
+"""How PyTorch says that an operation gives other bits each time."""
 
 
 def configure(execution: Execution) -> Stack:
@@ -40,6 +47,8 @@ def configure(execution: Execution) -> Stack:
     elif backend == "torch" and execution.deterministic:
         import torch
 
+        # Read when the first matrix product on a GPU is set up; without it that differs each time.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
     return stack
 
@@ -69,6 +78,70 @@ def _version(module: str) -> str:
         return metadata.version(module)
     except metadata.PackageNotFoundError:
         return str(import_module(module).__version__)
+
+
+@contextmanager
+def watched() -> Iterator[list[str]]:
+    """What PyTorch says meanwhile of operations that it has no deterministic kernel for.
+
+    TensorFlow raises instead, so that the trial fails; JAX says nothing.
+    """
+    said: list[str] = []
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+        warnings.filterwarnings("always", message=f".*{_UNSTEADY}")
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if re.search(_UNSTEADY, str(message)):
+                said.append(re.split(r", but you set|\. |\n", str(message))[0])
+            else:
+                shown(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield said
+
+
+def reruns(
+    execution: Execution, stack: Stack, said: Sequence[str] = ()
+) -> tuple[Literal["equal", "not promised"], str]:
+    """Whether running a trial again gives equal bits, and why, or under what.
+
+    Args:
+        execution: of the trial.
+        stack: what ran it.
+        said: by the backend, in `watched`.
+    """
+    if not execution.deterministic:
+        return "not promised", "execution.deterministic = false"
+    if said:
+        return "not promised", "; ".join(dict.fromkeys(said))
+    if stack.backend == "jax" and stack.device != "cpu":
+        return "not promised", f"JAX on {stack.device} does not heed execution.deterministic"
+    threads = _threads()
+    many = "1 thread" if threads == 1 else f"{threads} threads"
+    return "equal", f"for the same suite, stack and processor, with {many}"
+
+
+def _threads() -> int:
+    """How many threads the backend spreads one operation over."""
+    backend = keras.backend.backend()
+    asked = 0
+    if backend == "torch":
+        import torch
+
+        asked = torch.get_num_threads()
+    elif backend == "tensorflow":
+        import tensorflow as tf
+
+        asked = tf.config.threading.get_intra_op_parallelism_threads()
+    return asked or _cores()
 
 
 def jit() -> bool:

@@ -3,7 +3,7 @@
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -37,7 +37,7 @@ from bench.training.batches import Pictures
 from bench.training.model import TrialModel
 from bench.training.recording import Report
 from bench.training.scoring import Predictions, Scores
-from bench.zoo import backbones, freezing, rewriting, weights
+from bench.zoo import backbones, freezing, rewriting, same_weights, weights
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ class Workplace:
         activations_bytes: room for what trials on one ground share.
         scratch: where files that nobody keeps may lie; its owner removes it.
         timed_seconds: how long a measurement of cost times each kind of step.
+        earlier_weights: SHA-256 of what earlier rows were measured with, by the backbone's JSON.
         turns: waits for this process' turn among several that are measured together, and gives how
             many others there are; None for one alone.
         keep_trained: keep what the next trial trains, for whoever wants to write it.
@@ -95,6 +96,7 @@ class Workplace:
     activations_bytes: float = 8 * 2**30
     scratch: Path | None = None
     timed_seconds: float = 10.0
+    earlier_weights: Mapping[str, str] = field(default_factory=dict)
     turns: Callable[[], int] | None = None
     keep_trained: bool = False
     trained: exporting.Trained | None = None
@@ -145,11 +147,13 @@ def run_trial(
     began = time.perf_counter()
     row = place.row_of(spec, PROTOCOL_VERSION) | {"execution_mode": execution.mode()}
     predictions = place.trained = None
-    try:
-        predictions = _measure(spec, place, report, row)
-        status, reason = _verdict(row)
-    except Exception as error:
-        status, reason = explained(error)
+    with execution.watched() as unsteady:
+        try:
+            predictions = _measure(spec, place, report, row)
+            status, reason = _verdict(row)
+        except Exception as error:
+            status, reason = explained(error)
+    row["reruns"], row["reruns_reason"] = execution.reruns(spec.execution, place.stack, unsteady)
     seconds = time.perf_counter() - began - row.get("pictures_seconds", 0.0)
     return TrialResult(**row, status=status, reason=reason, seconds=seconds), predictions
 
@@ -279,6 +283,7 @@ def _prepare(spec: TrialSpec, place: Workplace, report: Report, row: dict[str, A
     report(Progress(stage="weights"))
     keras.utils.set_random_seed(spec.seed)
     loaded = weights.load(spec.backbone, spec.data.image_size, place.settings, place.folder)
+    same_weights.check(spec.backbone, loaded.used, place.earlier_weights)
     if spec.freeze.strategy == "scratch":
         freezing.shorten_memory(loaded.model)
     stock = place.literal or spec.trap is not None

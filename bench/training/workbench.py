@@ -192,7 +192,9 @@ class Workbench:
         if (known := kept_heads.read(settings, self._head_identity(step))) is not None:
             return known
         members = dict.fromkeys([*map(steps.head_step, self.trials), step])
+        # A head's place in a stack shows in its last bits: it must not follow the suite's order.
         stack = [m for m in members if m.stack == step.stack]
+        stack.sort(key=lambda m: (m.seed, m.model_dump_json()))
         if keras.config.dtype_policy().name == "mixed_float16":
             stack = [step]  # the optimizer's loss scale, and the steps it skips, are the stack's
         for member, head in zip(stack, self._train(stack, spec, report), strict=True):

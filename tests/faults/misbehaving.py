@@ -6,6 +6,7 @@ It appends ``worker PID`` to the notes when it starts. ``start`` and ``trials`` 
 this file (``start_...`` and ``trial_...``); what they do not name goes well.
 """
 
+import errno
 import json
 import os
 import signal
@@ -39,6 +40,7 @@ ENVIRONMENT = Environment(
     packages={},
 )
 Report = Callable[[Progress], None]
+LEFT: list[bytearray] = []
 
 
 def note(text: str) -> None:
@@ -117,6 +119,53 @@ def trial_hang(report: Report) -> None:
     time.sleep(1000)
 
 
+def trial_eats(report: Report) -> None:
+    """16 MiB at a time, up to 2 GiB, speaking all the while."""
+    held = []
+    for step in range(128):
+        held.append(bytearray(b"x") * 2**24)
+        report(Progress(stage="phase 1", epoch=step, epochs=128))
+        time.sleep(0.02)
+    time.sleep(1000)
+
+
+def trial_child_eats(report: Report) -> None:
+    code = "held = [bytearray(b'x') * 2**24 for _ in range(20)]; import time; time.sleep(1000)"
+    child = subprocess.Popen([sys.executable, "-c", code])
+    note(f"child {child.pid}")
+    time.sleep(1000)
+
+
+def trial_leaves(report: Report) -> None:
+    """100 MiB that stay."""
+    LEFT.append(bytearray(b"x") * (100 * 2**20))
+
+
+def trial_fills(report: Report) -> None:
+    """300 MiB, for long enough to be seen."""
+    held = bytearray(b"x") * (300 * 2**20)
+    time.sleep(1.2)
+    del held
+
+
+def trial_naps(report: Report) -> None:
+    time.sleep(0.3)
+
+
+def trial_endless_line(report: Report) -> None:
+    for _ in range(64):
+        os.write(CHANNEL, b"x" * 2**16)
+    os.write(CHANNEL, b"\n")
+
+
+def trial_noisy(report: Report) -> None:
+    """Far more on standard error than anybody wants to read."""
+    for _ in range(100):
+        sys.stderr.write("a line of no use\n" * 2_000)
+    complain("the last thing it said")
+    os._exit(3)
+
+
 def trial_chatters(report: Report) -> None:
     while True:
         report(Progress(stage="phase 1", epoch=1, epochs=5))
@@ -161,7 +210,12 @@ def trial_reports(report: Report) -> None:
 
 
 class _Predictions:
+    def __init__(self, order: str) -> None:
+        self._order = order
+
     def save(self, path: Path) -> None:
+        if self._order == "full_disk":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         path.write_bytes(b"predictions")
 
 
@@ -170,7 +224,7 @@ def run_trial(
 ) -> tuple[TrialResult, _Predictions | None]:
     order = ORDERS["trials"].get(str(spec.seed), "ok")
     statuses = ("ok", "failed", "out_of_memory", "diverged", "skipped")
-    if order not in statuses:
+    if order not in (*statuses, "full_disk"):
         globals()[f"trial_{order}"](report)
     result = TrialResult(
         key=spec.key,
@@ -181,7 +235,7 @@ def run_trial(
         seconds=0.1,
         reason=f"worker {os.getpid()}",
     )
-    return result, _Predictions() if result.status == "ok" else None
+    return result, _Predictions(order) if result.status == "ok" else None
 
 
 def run_probe(spec: ProbeSpec, place: object, report: Report) -> ProbeResult:
