@@ -155,11 +155,17 @@ def wrong(claim: Claim, trials: Sequence[TrialSpec]) -> Wrong | None:
     if not 0 <= claim.near_enough <= most:
         return Wrong("margin", claim.margin, f"from 0 to {most:g}")
     if (claim.over is None) == (claim.quantity in BETWEEN_TRIALS):
-        of_two = " and ".join(BETWEEN_TRIALS)
-        return Wrong("over", claim.over and _said(claim.over), f"to be there for {of_two} only")
+        return Wrong("over", claim.over and _said(claim.over), _of_over(claim))
     sides = [("of", claim.of), *([("over", claim.over)] if claim.over else [])]
     found = (_of_side(key, side, claim, trials) for key, side in sides)
     return next((what for what in found if what), None) or _of_both(claim)
+
+
+def _of_over(claim: Claim) -> str:
+    """What is valid where ``over`` is missing, or is there and should not be."""
+    if claim.over is None:
+        return f"a table, since {claim.quantity} is over other trials"
+    return f"nothing here, since only {' and '.join(BETWEEN_TRIALS)} are over other trials"
 
 
 def _of_both(claim: Claim) -> Wrong | None:

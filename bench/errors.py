@@ -17,6 +17,9 @@ A trial that fails is not an error: it is a row of the store with a status and a
 import difflib
 from collections.abc import Iterable
 
+_LONGEST = 200
+"""Characters of a key or a value that a message shows."""
+
 
 class BenchError(Exception):
     """Base of the tree. Its text is one message fit for a user."""
@@ -27,15 +30,17 @@ class FileError(BenchError):
 
     Args:
         file: its path, as the user gave it.
-        key: dotted path of the offending key, for example ``phase2.learning_rate``.
+        key: dotted path of the offending key, for example ``phase2.learning_rate``; empty where
+            the file as a whole is wrong.
         value: the value found there, None where there is none.
         expected: what would be valid, as the end of the sentence "expected ...".
     """
 
     def __init__(self, file: str, key: str, value: object, expected: str) -> None:
         self.file, self.key, self.value, self.expected = file, key, value, expected
-        found = "is missing" if value is None else f"= {value!r}"
-        super().__init__(f"{file}: {key} {found}: expected {expected}")
+        found = "is missing" if value is None else f"= {_brief(repr(value))}"
+        place = f" {_brief(key)} {found}:" if key else ""
+        super().__init__(f"{file}:{place} expected {expected}")
 
 
 class UnknownNameError(BenchError):
@@ -78,6 +83,11 @@ class StoreLockedError(StoreError):
 
 class WorkerError(BenchError):
     """A worker process could not start at all."""
+
+
+def _brief(text: str) -> str:
+    """A file may hold anything, a thousand brackets too: enough to find the place."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-20:]}"
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -11,6 +11,7 @@ is one `FileError` that names the file, the key, the value and what would be val
 """
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -36,6 +37,8 @@ from bench.zoo import backbones as backbone_table
 from bench.zoo import heads as head_table
 from bench.zoo import traps as trap_table
 
+MOST_TRIALS = 100_000
+"""In one matrix; more would take a year at five minutes each."""
 SMOKE = "-smoke"
 """Ends the name of a suite's tiny version, and so of the folder of its results."""
 
@@ -115,7 +118,8 @@ def _smoke(file: str, content: Mapping[str, Any], overrides: Mapping[str, Any]) 
     try:
         return _checked(file, suite_file.overridden(content, overrides))
     except FileError as error:
-        raise FileError(file, f"smoke.{error.key}", error.value, error.expected) from error
+        key = f"smoke.{error.key}" if error.key else "smoke"
+        raise FileError(file, key, error.value, error.expected) from error
 
 
 def _changed(file: str, content: Mapping[str, Any], changes: Sequence[str]) -> SuiteFile:
@@ -142,6 +146,7 @@ def _checked(file: str, content: Mapping[str, Any]) -> SuiteFile:
     _check_names(file, parsed)
     _check_pairs(file, parsed)
     _check_sizes(file, parsed)
+    _check_count(file, parsed)
     return parsed
 
 
@@ -162,6 +167,17 @@ def _check_sizes(file: str, parsed: SuiteFile) -> None:
         if axes and value is not None:
             valid = f"nothing here, since matrix[{axes[0]}] has train_examples of its own"
             raise FileError(file, f"data.{key}", value, valid)
+
+
+def _check_count(file: str, parsed: SuiteFile) -> None:
+    """A slip in a list of numbers is said at once, not after hours of spanning its matrix."""
+    for i, m in enumerate(parsed.matrix):
+        axes: list[Sequence[object]] = [m.backbones, m.datasets, m.train_examples or [0]]
+        axes += [m.heads, m.freezes, m.traps, m.seeds]
+        count = math.prod(len(axis) for axis in axes)
+        if count > MOST_TRIALS:
+            valid = f"at most {MOST_TRIALS:,} trials, but the lists of matrix[{i}] make {count:,}"
+            raise FileError(file, "", None, valid)
 
 
 def _check_names(file: str, parsed: SuiteFile) -> None:

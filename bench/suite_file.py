@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bench.claims import Claim, Selection
+from bench.data import tfds_reader
 from bench.errors import BenchError, suggestion
 from bench.records import (
     Augmentation,
@@ -29,6 +30,7 @@ from bench.records import (
 )
 from bench.zoo import augmentation as augmentation_table
 from bench.zoo import backbones as backbone_table
+from bench.zoo import content as weights_content
 from bench.zoo import freezing as freeze_table
 from bench.zoo import heads as head_table
 from bench.zoo import traps as trap_table
@@ -91,14 +93,18 @@ def _optimizer(value: Any) -> Any:
 
 def _weights(value: str) -> str:
     if value not in WEIGHTS and not value.endswith(WEIGHTS_ENDINGS):
-        raise ValueError("imagenet, random, or the path of a .weights.h5 file")
+        endings = " or ".join(WEIGHTS_ENDINGS)
+        raise ValueError(
+            f"imagenet, random, or the path of a file of weights that ends in {endings}"
+            f"{weights_content.how(value)}"
+        )
     return value
 
 
 def _blocks(pattern: str) -> str:
     try:
         groups = re.compile(pattern).groups
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"a regular expression: {error}") from error
     if groups < 1:
         raise ValueError("a group around the block's name, as in block(\\d+)_")
@@ -126,9 +132,12 @@ def _distinct(values: Any) -> Any:
     _filled(values)
     if not isinstance(values, list):
         return values
+    seen: set[str] = set()
     for value in values:
-        if values.count(value) > 1:
+        said = repr(value)
+        if said in seen:
             raise ValueError(f"each once, but {value!r} is there twice")
+        seen.add(said)
     return values
 
 
@@ -144,6 +153,8 @@ def _as_list(value: Any) -> Any:
 class PhaseTable(Phase):
     """``[phase1]``."""
 
+    epochs: int = Field(ge=1, le=100_000)
+    learning_rate: float = Field(gt=0, le=1000, allow_inf_nan=False)
     optimizer: Annotated[str, BeforeValidator(_optimizer)] = "adam"
 
 
@@ -175,14 +186,15 @@ class DataTable(Record):
 class ExecutionTable(Execution):
     """``[execution]``. The backend is part of no trial: it belongs to the stack."""
 
+    batch_size: int = Field(32, ge=1, le=1_000_000)
     backend: Backend | None = None
 
 
 class LimitsTable(Record):
     """``[limits]``."""
 
-    trial_minutes: float | None = Field(None, gt=0, allow_inf_nan=False)
-    activations_gib: float = Field(8.0, ge=0, allow_inf_nan=False)
+    trial_minutes: float | None = Field(None, gt=0, le=1_000_000, allow_inf_nan=False)
+    activations_gib: float = Field(8.0, ge=0, le=1_000_000, allow_inf_nan=False)
 
 
 class MatrixTable(Record):
@@ -216,8 +228,23 @@ class BackboneTable(Record):
     blocks: Annotated[str, AfterValidator(_blocks)] | None = None
 
 
+def _tfds(name: str) -> str:
+    if not tfds_reader.is_name(name):
+        raise ValueError("a name of TensorFlow Datasets, such as beans or oxford_flowers102:2.1.1")
+    return name
+
+
+def _folder(path: str) -> str:
+    if not path.strip() or "\0" in path:
+        raise ValueError("the path of a folder of pictures")
+    return path
+
+
 class DatasetTable(Dataset):
     """One ``[[datasets]]``."""
+
+    tfds: Annotated[str, AfterValidator(_tfds)] | None = None
+    folder: Annotated[str, AfterValidator(_folder)] | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -229,6 +256,7 @@ class DatasetTable(Dataset):
 class HeadLayerTable(HeadLayer):
     """One layer of a head."""
 
+    dense: int | None = Field(None, ge=1, le=1_000_000)
     activation: Annotated[str, AfterValidator(_activation)] = "relu"
 
 

@@ -27,6 +27,8 @@ from benchmarks import (
     calibrated,
     choice_calibrated,
     choosing,
+    determinism,
+    large_store,
     many_rows,
     measured,
     memory,
@@ -34,13 +36,18 @@ from benchmarks import (
     numerics,
     overhead,
     repeat,
+    soak,
     study,
+    tied,
     written,
 )
 from benchmarks import tables as speed_tables
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/choosing.md", "docs/regression.md", "docs/measurements.md")
+PAGES = (
+    *("README.md", "docs/choosing.md", "docs/regression.md", "docs/measurements.md"),
+    "docs/reliability.md",
+)
 
 Make = Callable[[Path], str]
 
@@ -108,6 +115,10 @@ KINDS: Mapping[str, Make] = {
         written.read(choice_calibrated.Report, path, "a calibration of choices")
     ),
     "advice": lambda path: advice.document(written.read(advice.Report, path, "a study of advice")),
+    "tied": lambda path: tied.document(json.loads(path.read_text())),
+    "soak": lambda path: soak.document(soak.read(path), "github"),
+    "large_store": lambda path: large_store.document(large_store.read(path), "github"),
+    "determinism": lambda path: determinism.document(determinism.read(path), "github"),
     "many_rows": lambda path: many_rows.sentence(many_rows.read(path)) + ".",
 }
 BLOCK = re.compile(rf"<!-- ({'|'.join(KINDS)}): (\S+) -->\n(.*?)<!-- end -->", re.DOTALL)

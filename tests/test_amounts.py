@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from bench.cli import amounts
+from bench.cli.watching import memory_limit
 from bench.errors import BenchError
 
 
@@ -33,6 +34,22 @@ def test_what_it_does_not_understand_it_names(text: str) -> None:
         BenchError, match=r"--max-latency .*: expected a number above 0 in ms, .*5ms"
     ):
         amounts.amount("--max-latency", text, amounts.LATENCY, "5ms")
+
+
+@pytest.mark.parametrize("text", ["1e300GiB", "1e400GiB"])
+def test_a_number_that_its_unit_makes_endless_is_refused(text: str) -> None:
+    with pytest.raises(BenchError, match=rf"--memory-limit '{text}': expected a number above 0"):
+        memory_limit(text)
+
+
+def test_where_a_bare_number_will_do_it_says_so() -> None:
+    with pytest.raises(BenchError, match="expected a number above 0 alone or with k, K, M, B"):
+        amounts.amount("--max-parameters", "10X", amounts.COUNT, "10M")
+
+
+@pytest.mark.parametrize(("text", "count"), [("8GiB", 2**33), ("0.2B", 1), (None, None)])
+def test_a_limit_of_memory_is_whole_bytes(text: str | None, count: int | None) -> None:
+    assert memory_limit(text) == count
 
 
 def test_nothing_is_nothing() -> None:

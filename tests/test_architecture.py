@@ -31,6 +31,7 @@ LAYERS = (
         "records",
         "errors",
         "settings",
+        "strangers",
         "marks",
         "probes",
         "choices",

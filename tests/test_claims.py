@@ -121,7 +121,7 @@ def test_a_good_claim(changes: dict[str, Any]) -> None:
         ({"low": 0.98}, "low", 0.98, "at most high, which is 0.97"),
         ({"low": 97, "high": 98}, "low", 97, "accuracy from 0 to 1"),
         ({"high": 1.5}, "high", 1.5, "accuracy from 0 to 1"),
-        (GAIN | {"over": None}, "over", None, "accuracy_gain and throughput_ratio only"),
+        (GAIN | {"over": None}, "over", None, "a table, since accuracy_gain is over"),
         ({"over": {"freeze": HEAD_ONLY}}, "over", {"freeze": "head_only"}, "only"),
         ({"of": {"backbone": "MobileNet"}}, "of.backbone", "MobileNet", "did you mean MobileNetV2"),
         ({"of": {"freeze": {"strategy": "all"}}}, "of.freeze", "all", "known: head_only, top_bl"),
@@ -270,7 +270,7 @@ def test_claims_are_no_part_of_a_trial(tmp_path: Path) -> None:
         ("of = { freeze", "of = { frieze", "claims[0].of.frieze", "did you mean freeze?"),
         ("{ top_blocks = 2 } }\nlow", '"hed_only" }\nlow', "claims[0].of.freeze", "head_only"),
         ("of = {", "off = {", "claims[0].off", "did you mean"),
-        ('source = "a tutorial"\n', "", "claims[0].source", "to be there"),
+        ('source = "a tutorial"\n', "", "claims[0].source", "a text in quotes"),
         ('on = "val"', 'on = "train"', "claims[0].on", "one of val, test"),
     ],
 )

@@ -8,6 +8,7 @@ from conftest import STACK, Bench, make_cost, make_result, refused
 from bench.costs import CostSpec
 from bench.errors import WorkerError
 from bench.running import isolation, store
+from bench.running.doubts import Disk
 from bench.running.messages import Finished, Setup
 from bench.tasks import Row
 
@@ -135,7 +136,7 @@ def test_a_measurement_without_a_result_ends_with_1(
     [
         (["VGG61"], "'VGG61': expected a suite or a backbone; did you mean VGG19 or VGG16"),
         (["VGG16", "nosuch.toml"], "'nosuch.toml': expected a suite or a backbone"),
-        (["nosuch.toml"], "file = 'nosuch.toml': expected a file that exists"),
+        (["nosuch.toml"], "nosuch.toml: expected a file that exists"),
         (["VGG16", "--batch-size", "0"], "--batch-size '0': expected a number from 1 on"),
         (["VGG16", "--only", "nothing"], "--only 'nothing': nothing of this suite matches"),
     ],
@@ -191,3 +192,34 @@ def test_several_runs_take_turns_and_are_one_row(
     assert len(engine.asked) == 8
     bench(*words, "--runs", "4")
     assert len(engine.asked) == 8
+
+
+def test_a_limit_of_memory_reaches_the_worker_and_nonsense_is_one_error(
+    bench: Bench, tmp_path: Path, engine: type[Engine]
+) -> None:
+    words = ("measure", "VGG16", "--seconds", "2", "--results", tmp_path / "r", "--memory-limit")
+    said = refused(bench(*words, "plenty"))
+    assert "--memory-limit 'plenty': expected a number above 0 in B, " in said
+    assert engine.setups == []
+    assert bench(*words, "3GiB").code == 0
+    assert {setup.memory_limit for setup, _ in engine.setups} == {3 * 2**30}
+
+
+def test_a_full_disk_ends_the_measurements_with_one_error_and_keeps_what_there_is(
+    bench: Bench, tmp_path: Path, engine: type[Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = iter([10**12] * 6 + [2**20] * 100)
+    monkeypatch.setattr(Disk, "free", property(lambda _: next(left)))
+    words = ("measure", "VGG16", "--seconds", "2", "--results", tmp_path / "r")
+    answer = bench(*words)
+    assert answer.code == 2
+    assert answer.err.count("\n") == 1
+    assert "1 MiB are free" in answer.err
+    assert "what was measured is kept" in answer.err
+    kept = len(store.read(tmp_path / "r").costs)
+    assert 0 < kept < 4
+    monkeypatch.undo()
+    monkeypatch.setattr(isolation, "LocalEngine", Engine)
+    again = bench(*words)
+    assert again.code == 0
+    assert f"4 measurements, {kept} measured before" in again.out

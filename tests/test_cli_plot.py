@@ -65,7 +65,7 @@ def test_a_plot_without_data_says_what_would_give_it(bench: Bench, tmp_path: Pat
 
 def test_a_wrong_ending_is_one_error(bench: Bench, tmp_path: Path) -> None:
     said = refused(bench("plot", "gain", STACKS, "-o", tmp_path / "x.gif"))
-    assert ".png, .svg, .pdf" in said
+    assert "FILE.png, FILE.svg, FILE.pdf" in said
 
 
 def test_nothing_asked_for_says_what_to_ask(bench: Bench) -> None:

@@ -455,8 +455,8 @@ def test_a_dry_run_says_what_would_be_made(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--stack", OLD], "--stack given 1 times: expected 2 to 26"),
-        (["--stack", OLD, "--stack", "keras==x"], "--stack 'keras==x': 'keras==x': expected"),
+        (["--stack", OLD], "--stack given once: expected 2 to 26"),
+        (["--stack", OLD, "--stack", "keras==x"], "--stack 'keras==x': expected"),
         (["--stack", OLD, "--stack", NEW, "--only", "nothing"], "--only 'nothing'"),
         (["--stack", OLD, "--stack", NEW, "--margins", "no.toml"], "no.toml"),
     ],

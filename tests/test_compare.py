@@ -476,7 +476,7 @@ class TestCommand:
         one = write("one", trials(0.9))
         assert "choose by --after TEXT" in refused(bench("compare", one, both))
         assert "expected two, or a second folder" in refused(bench("compare", one))
-        assert "0 of them with 'nope'" in refused(bench("compare", one, both, "--after", "nope"))
+        assert "none with 'nope'" in refused(bench("compare", one, both, "--after", "nope"))
 
     def test_margins_decide(self, bench: Bench, write: Write, tmp_path: Path) -> None:
         a, b = write("A", trials(0.9)), write("B", trials(0.8, NEW, course=1))

@@ -82,6 +82,7 @@ def test_a_workload_becomes_a_whole_row(place: Workplace, workload: str) -> None
     assert row.size.disk_bytes > 4 * row.size.parameters
     assert row.flops_per_second == pytest.approx(2 * row.size.step_macs * row.device.median)
     assert row.utilisation == pytest.approx(row.flops_per_second / 1e11)
+    assert row.drift == row.device.drift
     assert row.joules_per_image is None  # never guessed
     assert (row.latency is not None) is (workload == "inference")
     assert [p.stage for p in said] == ["batch size", "weights", workload]

@@ -61,6 +61,10 @@ def test_doubts_stand_beside_the_number_and_below() -> None:
     assert "100 (98.0–102) ?" in busy
     assert "other work used up to 43% of the cores" in busy
     assert "on a GPU of its own" in table(make_cost(gpu_processes=2))
+    slower = table(make_cost(drift=-0.12))
+    assert "100 (98.0–102) ?" in slower
+    assert "up to 12% slower than the first in" in slower
+    assert "up to 12% faster" in table(make_cost(drift=0.12))
 
 
 def test_a_bound_by_input_is_named() -> None:

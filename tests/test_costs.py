@@ -1,9 +1,10 @@
 """Records of measurement: keys, labels, and what puts a number in doubt."""
 
+import numpy as np
 import pytest
 from conftest import make_cost, make_rate
 
-from bench.costs import CostResult, CostSpec, Memory, Rate, pooled
+from bench.costs import DRIFT, CostResult, CostSpec, Memory, Rate, pooled
 from bench.records import Backbone, Freeze
 
 
@@ -70,6 +71,51 @@ def test_doubts() -> None:
     assert make_cost(elsewhere=0.5).doubtful
     assert make_cost(gpu_processes=1).disturbed
     assert make_cost(device=rate(100, spread=0.2)).unsteady
+
+
+STEADY = (100.0, 101.0, 99.0, 100.5, 99.5, 100.2, 99.8, 100.1, 99.9, 100.3, 99.7, 100.4)
+
+
+@pytest.mark.parametrize(
+    ("samples", "drift"),
+    [
+        (STEADY, 0.0),
+        (tuple(s * (1 - 0.02 * i) for i, s in enumerate(STEADY)), -0.165),
+        (tuple(s * (1 + 0.02 * i) for i, s in enumerate(STEADY)), 0.155),
+        ((*STEADY[:6], *(0.9 * s for s in STEADY[:6])), -0.104),
+        ((100.0, 60.0, 100.0, 100.0, 100.0, 100.0, 60.0, 100.0), 0.0),  # slow moments on both sides
+        ((200.0, 200.0, 200.0, 100.0, 100.0, 100.0, 100.0), None),  # too few to tell
+        ((200.0,), None),
+    ],
+)
+def test_drift_is_between_first_and_last_bursts_and_beyond_chance(
+    samples: tuple[float, ...], drift: float | None
+) -> None:
+    found = Rate.of(samples).drift
+    assert found == (None if drift is None else pytest.approx(drift, abs=0.002))
+
+
+@pytest.mark.parametrize("bursts", [8, 12, 20, 100])
+def test_a_steady_machine_is_hardly_ever_said_to_drift(bursts: int) -> None:
+    """Bursts as they are on a quiet machine, and as they are where they are in doubt already."""
+    chance = np.random.default_rng(0)
+    for spread, most in ((0.02, 0), (0.08, 6)):
+        rates = chance.normal(1.0, spread, (200, bursts)) * 100
+        found = [Rate.of([float(r) for r in row]).drift for row in rates]
+        assert sum(abs(d or 0.0) >= DRIFT for d in found) <= 200 * most / 100
+
+
+def test_a_drift_beyond_five_percent_puts_a_row_in_doubt_and_the_largest_counts() -> None:
+    assert not make_cost(drift=None).doubtful
+    assert not make_cost(drift=-0.04).doubtful
+    assert make_cost(drift=-0.06).drifted
+    assert make_cost(drift=0.06).doubtful
+    drifted = [make_cost(drift=d) for d in (0.06, -0.2)]
+    assert pooled(drifted).drift == -0.2
+    assert pooled(drifted).doubtful
+    steady = make_cost(drift=0.0)
+    assert pooled([*drifted, steady]) == steady
+    assert pooled([make_cost(drift=None)] * 2).drift is None
 
 
 def test_runs_are_taken_together_so_that_the_interval_holds_what_they_differ_in() -> None:

@@ -166,3 +166,9 @@ def test_neither(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda _: None)
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert devices.installed() == ()
+
+
+def test_workers_without_gpus_are_no_more_than_a_processor_can_use() -> None:
+    assert devices.places("8", {devices.VARIABLE: ""}) == (None,) * 8
+    with pytest.raises(BenchError, match=r"--workers 1000000: expected at most \d+ on this"):
+        devices.places("1000000", {devices.VARIABLE: ""})

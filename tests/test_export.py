@@ -17,7 +17,7 @@ from bench.running import store
 
 REAL = ROOT / "results" / "reference" / "real_small"
 MEASURED = ROOT / "results" / "reference" / "measure"
-ARMED = ("=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\nx")
+ARMED = ("=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\nx", "\uff1d1", "\uff0b1", "\uff0d1", "\uff20a")
 
 
 def armed(text: str) -> TrialResult:
@@ -44,6 +44,13 @@ def test_text_that_a_spreadsheet_would_run_gets_an_apostrophe(text: str) -> None
 @pytest.mark.parametrize("text", ["\rx", "\r\nx"])
 def test_a_carriage_return_is_a_line_break_like_any_other(text: str) -> None:
     assert inert(text) == "'\nx"
+
+
+@pytest.mark.parametrize("start", ["\x00", "\x1b", "\x9b", "\u202e", "\ufeff", "\ud800"])
+def test_what_does_not_print_hides_no_formula(start: str) -> None:
+    assert inert(f"{start}=1+1") == "\N{REPLACEMENT CHARACTER}=1+1"
+    assert inert(f"\u00a0{start}x") == " \N{REPLACEMENT CHARACTER}x"
+    assert inert("\u00a0=1") == "' =1"
 
 
 @pytest.mark.parametrize("text", ["", "a=1", "MobileNetV2", "'=1", "1-2", "–"])

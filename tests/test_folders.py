@@ -1,11 +1,13 @@
 """Folders that are not as they should be: empty classes, and pictures beside the classes."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from test_sources import tree
 
+from bench.cache import checksums
 from bench.data import images, picture_cache, splits
 from bench.data.datasets import resolve
 from bench.data.images import Images, open_images
@@ -56,8 +58,9 @@ def test_an_entry_of_an_earlier_bench_is_read_the_same_way(
     dataset = pets(tmp_path / "p")
     opened(dataset, settings)
     (manifest,) = (settings.cache / "images").glob("*/manifest.json")
-    content = json.loads(manifest.read_text()) | {"class_names": ["ant", "cat", "dog"]}
+    content = checksums.manifest(manifest.parent) | {"class_names": ["ant", "cat", "dog"]}
     manifest.write_text(json.dumps(content))
+    checksums.seal(manifest.parent)
     entry = picture_cache.read(manifest.parent)
     assert entry is not None
     entry.labels[:] += 1
@@ -107,3 +110,23 @@ def test_pictures_beside_the_classes_are_said_and_not_read(tmp_path: Path) -> No
     assert contents.problems == ("pictures in p that are in no class folder, not read: 2",)
     (tmp_path / "p/3.png").unlink()
     assert tree(tmp_path / "p").signature() == signature
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path, settings: Settings) -> None:
+    dataset = pets(tmp_path / "p")
+    os.mkfifo(tmp_path / "p/cat/x.jpg")
+    found = opened(dataset, settings)
+    assert found.labels.tolist() == [0] * 4 + [1] * 4
+    assert "x.jpg: not a regular file: not read" in found.problems
+
+
+def test_a_file_too_large_for_a_picture_is_not_read(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = pets(tmp_path / "p")
+    with (tmp_path / "p/cat/film.jpg").open("wb") as film:
+        film.truncate(5000)
+    monkeypatch.setattr(images, "LARGEST_FILE", 4999)
+    found = opened(dataset, settings)
+    assert len(found.labels) == 8
+    assert "cat/film.jpg: 5,000 bytes, more than 4,999" in found.problems

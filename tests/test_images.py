@@ -1,5 +1,4 @@
 import io
-import json
 import os
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ import pytest
 from PIL import Image
 
 from bench import cache
+from bench.cache import checksums
 from bench.cache.folders import now
 from bench.data import images, picture_cache
 from bench.data.decoding import UnreadablePictureError, decode
@@ -448,7 +448,7 @@ def test_no_pickle_is_ever_written(mine: Dataset, settings: Settings) -> None:
         "pixels.npy",
     ]
     assert np.load(entry / "pixels.npy", allow_pickle=False).shape == (20, 16, 16, 3)
-    assert json.loads((entry / "manifest.json").read_text())["pictures"] == 20
+    assert checksums.manifest(entry)["pictures"] == 20
 
 
 def test_a_cache_that_cannot_be_written(mine: Dataset, tmp_path: Path) -> None:

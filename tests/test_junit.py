@@ -10,6 +10,7 @@ from bench.analysis.comparison import Comparison
 from bench.analysis.margins import Rules
 from bench.reporting.junit import document
 
+ODD = replace(THROUGHPUT, subject="a\x9bb\u202ec\rd\x85")
 MIXED = make_comparison(
     ACCURACY,
     THROUGHPUT,
@@ -87,3 +88,9 @@ def test_any_name_and_reason_is_well_formed() -> None:
     assert case.attrib["name"] == plain
     assert plain in case[0].attrib["message"]
     assert case[0].text == plain
+
+
+def test_no_control_character_is_written() -> None:
+    text = document(make_comparison(ODD), strict=False)
+    assert all(letter.isprintable() or letter == "\n" for letter in text)
+    assert "a\ufffdb\ufffdc\ufffdd\ufffd" in text

@@ -1,15 +1,20 @@
 """The live report, with a clock of our own and consoles that keep what they are given."""
 
+import errno
 import io
+import os
 import re
+import sys
 
 import pytest
 from conftest import STACK, make_phase, make_probe, make_result, make_spec
 from rich.console import Console
 
+from bench.cli import console as console_of_commands
 from bench.progress import Progress
 from bench.records import Guard
-from bench.reporting.live import PLAIN_SECONDS, LiveReport, describe, outcome
+from bench.reporting import consoles
+from bench.reporting.live import PLAIN_SECONDS, LiveReport, describe, outcome, show
 
 EPOCH = make_phase(0.9).epochs[0]
 EPOCH_ENDS = Progress(stage="phase 1", epoch=1, epochs=3, step=8, steps=8, epoch_done=EPOCH)
@@ -229,3 +234,96 @@ def test_outcomes() -> None:
     assert outcome(make_result(status="skipped", reason="no blocks")) == "skipped: no blocks"
     guards = tuple(Guard(name=n, passed=False, evidence="") for n in ("a", "b"))
     assert outcome(make_result(guards=guards)) == "test 94.0% · GUARDS FAILED: a, b · 5 s"
+
+
+class Gone(io.StringIO):
+    """A stream whose other end goes away when a test says so."""
+
+    code = 0
+
+    def write(self, text: str) -> int:
+        if self.code:
+            raise OSError(self.code, os.strerror(self.code))
+        return super().write(text)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_terminal_that_was_closed_stops_no_run(terminal: bool) -> None:
+    stream = Gone()
+    report = LiveReport(Console(file=stream, force_terminal=terminal), "small")
+    with report:
+        report.begins(STACK, trials=1, settled=0)
+        stream.code = errno.EIO
+        report.trial_begins(make_spec())
+        report.progress(SPEC, EPOCH_ENDS)
+        report.trial_ends(make_result())
+    assert "small: 1 trial" in stream.getvalue()
+
+
+def test_a_pipe_that_was_closed_ends_the_run_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, said = Gone(), io.StringIO()
+    report = LiveReport(consoles.Console(file=stream, force_terminal=False), "small")
+    report.begins(STACK, trials=1, settled=0)
+    stream.code = errno.EPIPE
+    monkeypatch.setattr(sys, "stderr", said)
+    report.trial_begins(make_spec())
+    with pytest.raises(SystemExit) as ended:
+        report.trial_ends(make_result())
+    assert ended.value.code == 1
+    assert "what was measured is kept, the same command goes on" in said.getvalue()
+
+
+def test_a_signal_during_a_print_keeps_its_own_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", said)
+
+    class Ended(Gone):
+        def write(self, text: str) -> int:
+            raise SystemExit(143)  # as the handler of SIGTERM does, wherever it comes
+
+    with pytest.raises(SystemExit) as ended:
+        show(consoles.Console(file=Ended()), "a line")
+    assert (ended.value.code, said.getvalue()) == (143, "")
+
+
+def test_a_pipe_that_was_closed_takes_no_other_stream_with_it() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    before = os.fstat(sys.__stdout__.fileno()) if sys.__stdout__ else None
+    with os.fdopen(writing, "w") as pipe:
+        console = consoles.Console(file=pipe)
+        with pytest.raises(consoles.Closed):
+            console.print("a line")
+        pipe.write("what is left")  # goes nowhere, where it would break at the process' end
+    assert console.gone
+    assert before is None or os.fstat(sys.__stdout__.fileno()) == before  # type: ignore[union-attr]
+
+
+def test_a_note_ends_no_run_where_nobody_listens_but_the_next_line_of_it_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream = Gone()
+    stream.code = errno.EPIPE
+    err = consoles.Console(file=stream)
+    monkeypatch.setattr(console_of_commands, "err", err)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    console_of_commands.notes(["a doubt", "and another"])
+    with pytest.raises(consoles.Closed):
+        show(err, "a line of the run")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_nothing_a_terminal_obeys_is_printed(terminal: bool) -> None:
+    text = io.StringIO()
+    console = Console(file=text, width=200, force_terminal=terminal, color_system=None)
+    with LiveReport(console, "small\x9b31m") as report:
+        report.begins(STACK, trials=1, settled=0)
+        report.trial_begins(make_spec(dataset="a\x1b]0;owned\x07"))
+        report.trial_ends(
+            make_result(make_spec(dataset="a\x1b]0;owned\x07"), status="failed", reason="\x1b[2J")
+        )
+    said = text.getvalue()
+    assert "owned" in said
+    assert "\x1b]0;" not in said
+    assert "\x1b[2J" not in said
+    assert "\x9b" not in said

@@ -116,6 +116,25 @@ def test_fewer_kinds_on_other_systems(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load._cores() == load._Cores(1, 6.0)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_where_the_system_does_not_tell_nothing_is_said_and_nothing_lost(
+    first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Machine(1, {0}).install(monkeypatch)
+
+    def untold(percpu: bool) -> None:
+        raise FileNotFoundError("/proc/stat")
+
+    if first:
+        monkeypatch.setattr(load.psutil, "cpu_times", untold)
+    with load.Watch() as watch:
+        monkeypatch.setattr(load.psutil, "cpu_times", untold)
+        wait = watch.leaving_out(lambda: 3)
+        assert wait is not None
+        assert wait() == 3
+    assert watch.elsewhere is None
+
+
 def test_what_others_do_while_we_wait_for_our_turn_is_left_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -137,7 +137,7 @@ def test_different_stacks_of_one_name_are_refused() -> None:
 
 
 def test_one_stack_is_nothing_to_compare() -> None:
-    assert "given 1 times: expected 2 to 26" in refused("jax")
+    assert "given once: expected 2 to 26" in refused("jax")
     assert "given 27 times" in refused(*["jax"] * 27)
 
 

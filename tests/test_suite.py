@@ -331,15 +331,18 @@ WRONG: dict[str, Wrong] = {
         "phase2.early_stopping.patence", 3, ("did you mean patience?",),
     ),
     "missing phase1": (
-        changed("[phase1]\nepochs = 2\nlearning_rate = 1e-3\n", ""), "phase1", None, ("be there",)
+        changed("[phase1]\nepochs = 2\nlearning_rate = 1e-3\n", ""),
+        "phase1", None, ("[phase1] with epochs",),
     ),
-    "missing matrix": (GOOD[: GOOD.index("[[matrix]]")], "matrix", None, ("be there",)),
+    "missing matrix": (
+        GOOD[: GOOD.index("[[matrix]]")], "matrix", None, ("[[matrix]] with backbones",)
+    ),
     "missing description": (
-        changed('description = "a small suite"', ""), "description", None, ("be there",)
+        changed('description = "a small suite"', ""), "description", None, ("a text in quotes",)
     ),
     "missing file of a backbone": (
         MINE + OWN_BACKBONE.replace('file = "mine.keras"\n', ""),
-        "backbones[0].file", None, ("be there",),
+        "backbones[0].file", None, ("a text in quotes",),
     ),
     # lists
     "empty list": (changed('["digits"]', "[]"), "matrix[0].datasets", [], ("at least one",)),
@@ -546,7 +549,7 @@ WRONG: dict[str, Wrong] = {
     ),
     "a date where a text belongs": (
         changed('"a small suite"', "2026-01-01"),
-        "description", {"date or time": "2026-01-01"}, ("a text in quotes",),
+        "description", "2026-01-01 (a date or time)", ("a text in quotes",),
     ),
     # pairs
     "binary head on five classes": (
@@ -648,17 +651,19 @@ def test_the_good_suite_is_good(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_names_its_neighbours(tmp_path: Path) -> None:
     write(tmp_path, GOOD)
-    with pytest.raises(FileError, match=r"'mi\.toml'.*did you mean my\.toml\?"):
+    with pytest.raises(FileError, match=r"mi\.toml: expected .*did you mean my\.toml\?"):
         load(tmp_path / "mi.toml")
 
 
 def test_an_empty_folder_is_said_to_be_empty(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"no \.toml file lies in that folder"):
+        load(tmp_path / "my.toml")
+    with pytest.raises(FileError, match=r"its folder is not there either"):
         load(tmp_path / "nowhere" / "my.toml")
 
 
 def test_a_folder_is_no_suite(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="expected a readable file: Is a directory"):
+    with pytest.raises(FileError, match=r"expected a \.toml file, but it is a folder"):
         load(tmp_path)
 
 

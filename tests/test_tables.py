@@ -22,7 +22,16 @@ from bench.records import (
     WeightsUsed,
 )
 from bench.reporting import tables
-from bench.reporting.forms import FORMATS, NOTES_KEPT, count, duration, printable, printed
+from bench.reporting.forms import (
+    FORMATS,
+    NOTES_KEPT,
+    count,
+    duration,
+    foreign,
+    printable,
+    printed,
+    with_notes,
+)
 from bench.reporting.notes import notes
 from bench.reporting.tables import document, render
 
@@ -272,7 +281,7 @@ def test_a_cell_is_one_line_that_prints(form: str) -> None:
     plain = printed(["a", "b"], [["x y", "1"]], form)
     odd = printed(["a", "b"], [["x\r\n\u2028 y", "1"]], form)
     assert odd == plain
-    assert "x\N{REPLACEMENT CHARACTER}[2J" in printed(["a"], [["x\x1b[2J"]], form)
+    assert "x\N{REPLACEMENT CHARACTER}c" in printed(["a"], [["x\x1bc"]], form)
     assert printable("x\ud800") == "x\N{REPLACEMENT CHARACTER}"
     assert printable("naïve — 日本語") == "naïve — 日本語"
 
@@ -283,6 +292,24 @@ def test_markdown_escapes_what_would_end_a_cell() -> None:
     assert "from_layer=a\\|b" in text
     header, ruler, line = text.splitlines()
     assert header.count("|") == ruler.count("|") == line.replace("\\|", "").count("|")
+
+
+EVIL = "a\\|b <img src=x onerror=alert(1)> ![x](http://x) @all `c"
+
+
+def test_nothing_in_a_cell_or_a_heading_of_markdown_is_obeyed() -> None:
+    text = printed([EVIL], [[EVIL], [foreign(EVIL, "markdown")]], "markdown")
+    said = "a&#92;\\|b &#60;img src=x onerror=alert(1)> !&#91;x&#93;(http://x) @&#8203;all &#96;c"
+    head, _, line, twice = text.splitlines()
+    assert head.strip("| ") == line.strip("| ") == said
+    assert twice.strip("| ") == foreign(EVIL, "markdown"), "what is escaped is not escaped again"
+    assert "\x1b" not in printed(["\x1b[2J"], [["x"]], "console")
+
+
+def test_nothing_in_a_note_is_obeyed_and_our_commands_stay() -> None:
+    note = with_notes("", ["`bench measure` of <b> and [a](b) \\ @all"], "markdown").strip()
+    assert note == "* `bench measure` of &#60;b> and &#91;a&#93;(b) &#92; @&#8203;all"
+    assert with_notes("", ["<b>"], "console").strip() == "<b>"
 
 
 def test_latex_is_balanced_and_holds_no_symbol_that_latex_lacks() -> None:

@@ -32,6 +32,7 @@ from bench.errors import StoreError
 from bench.probes import ProbeResult
 from bench.records import TrialResult
 from bench.running import store
+from bench.strangers import LINK_OUT, inside
 from bench.tasks import Row
 
 DRAWS = 4000
@@ -294,6 +295,8 @@ def read(folder: Path) -> Choice | None:
     file = folder / FILE
     if not file.is_file():
         return None
+    if not inside(file, folder):
+        raise StoreError(f"{file}: {LINK_OUT}")
     try:
         question = Question.model_validate(json.loads(file.read_bytes()))
     except (OSError, ValueError, ValidationError) as error:

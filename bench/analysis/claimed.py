@@ -25,6 +25,7 @@ from bench.data.datasets import DATASETS
 from bench.errors import BenchError
 from bench.records import TrialSpec
 from bench.running.store import SUITE
+from bench.strangers import LINK_OUT, inside
 
 PLAIN = "unpinned"
 """The trap that is the published recipe as a plain Keras 3 script runs it."""
@@ -68,6 +69,8 @@ def kept_suite(folder: Path) -> tuple[suites.Suite | None, str | None]:
     """The suite kept with a results folder, and why it cannot be read; both None where none is."""
     if not (folder / SUITE).exists():
         return None, None
+    if not inside(folder / SUITE, folder):
+        return None, f"{folder / SUITE}: {LINK_OUT}; claims of this suite are not judged"
     try:
         return suites.load(folder / SUITE), None
     except BenchError as error:

@@ -299,11 +299,19 @@ def _settings(line: Line) -> Iterator[tuple[str, str]]:
     yield "batch size", str(spec.execution.batch_size)
     yield "precision", line.group.stack.precision
     yield "deterministic", "yes" if spec.execution.deterministic else "no"
+    yield from _reruns(rows)
     if spec.trap:
         known = TRAPS.get(spec.trap)
         yield "trap", f"{spec.trap}: {known.description}" if known else spec.trap
     yield from _pictures(line)
     yield "seeds", ", ".join(str(r.spec.seed) for r in rows)
+
+
+def _reruns(rows: Sequence[TrialResult]) -> Iterator[tuple[str, str]]:
+    """What running it again gives; nothing of rows that do not tell."""
+    told = dict.fromkeys(f"{r.reruns}: {r.reruns_reason}" for r in rows if r.reruns)
+    if told:
+        yield "reruns, bit for bit", "; ".join(told)
 
 
 def _phase(phase: Phase) -> str:

@@ -1,7 +1,6 @@
 """What a trial's seeds predicted for each test picture, as far as the store kept it."""
 
 import os
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import marks
+from bench.errors import StoreError
 from bench.records import TrialResult
 from bench.running.store import BASELINES, PREDICTIONS
 
@@ -79,8 +79,7 @@ def _of(row: TrialResult, places: Sequence[Path], like: Predictions | None) -> P
     for file in reversed(files):
         try:
             read = _read(file, row)
-        # What a damaged file raises depends on where the damage is.
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except (StoreError, ValueError, KeyError):
             continue
         if like is None or read.pictures == like.pictures:
             return read
@@ -91,13 +90,12 @@ def _read(file: Path, row: TrialResult) -> Predictions:
     """Of a row.
 
     Raises:
-        OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile: it is damaged, or not this
-            row's.
+        StoreError, ValueError, KeyError: it is damaged, or not this row's.
     """
-    with np.load(file, allow_pickle=False) as content:
-        probabilities = np.nan_to_num(np.asarray(content["probabilities"], np.float32))
-        labels = np.asarray(content["labels"], np.int32)
-        pictures = tuple(np.asarray(content["pictures"]).astype(np.str_).tolist())
+    content = marks.stored(file)
+    probabilities = np.nan_to_num(np.asarray(content["probabilities"], np.float32))
+    labels = np.asarray(content["labels"], np.int32)
+    pictures = tuple(np.asarray(content["pictures"]).astype(np.str_).tolist())
     classes = len(row.dataset.class_names) if row.dataset else -1
     if probabilities.shape != (len(pictures), classes) or labels.shape != (len(pictures),):
         raise ValueError("not the shape of its row")

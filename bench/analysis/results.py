@@ -141,8 +141,9 @@ def chosen(found: Mapping[str, Results], folder: Path, text: str | None, option:
     exact = [r for name, r in found.items() if text in (name, *name.split("/"))]
     if len(exact or fitting) == 1:
         return (exact or fitting)[0]
-    what = "no results" if not found else f"{len(found)} stacks"
-    asked = "" if text is None else f", {len(exact or fitting)} of them with {text!r}"
+    what = f"{len(found) or 'no'} stack{'' if len(found) == 1 else 's'}"
+    count = len(exact or fitting) or "none"
+    asked = "" if text is None else f", {count} with {text!r} in its name"
     raise BenchError(
         f"{folder}: {what}{asked}: expected one; choose by {option} TEXT from: "
         f"{', '.join(found) or 'none'}"

@@ -156,7 +156,10 @@ def _odd(look: Look) -> Iterator[str]:
             "are squeezed into squares: crop them to what matters first"
         )
     if files.animated:
-        yield f"{files.animated} of {files.count} pictures are animated: the first frame counts"
+        yield (
+            f"{files.animated} of {files.count} pictures are animated or have several pages: the "
+            "first frame counts"
+        )
 
 
 def _number(found: Sequence[object], one: str, more: str) -> str:

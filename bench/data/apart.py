@@ -51,9 +51,10 @@ def _cached(dataset: Dataset, image_size: int, settings: Settings) -> bool:
     signature = source.signature()
     with suppress(DamagedEntryError):
         if signature is None:
-            return picture_cache.newest(settings, source.identity, image_size) is not None
+            found = picture_cache.newest(settings, source.identity, image_size, sure=False)
+            return found is not None
         path = picture_cache.entry_path(settings, source, signature, image_size)
-        return picture_cache.read(path) is not None
+        return picture_cache.read(path, sure=False) is not None
     return False
 
 

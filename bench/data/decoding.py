@@ -22,6 +22,11 @@ DECODING_VERSION = 1
 # Pillow can also open formats that start other programs (EPS): only what pictures are made of.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+LARGEST_FILE = 2**29
+"""Bytes; twice what a picture of Pillow's limit takes without any compression."""
+
 _DRAFT_MARGIN = 2  # the JPEG decoder's own reduction stays this many times above the final size
 
 
@@ -60,12 +65,14 @@ def decode(encoded: bytes, size: int) -> NDArray[np.uint8]:
     except UnreadablePictureError:
         raise
     except Image.DecompressionBombError as error:
-        raise UnreadablePictureError(str(error)) from error
+        raise UnreadablePictureError(str(error).rstrip(".")) from error
     except UnidentifiedImageError as error:
+        if encoded.startswith(_PNG):
+            raise UnreadablePictureError("damaged (a PNG whose header cannot be read)") from error
         raise UnreadablePictureError(f"not a picture: {_beginning(encoded)}") from error
     # Pillow's plugins raise nearly anything on damaged files: struct.error, SyntaxError, ...
     except Exception as error:
-        raise UnreadablePictureError(f"{type(error).__name__}: {error}") from error
+        raise UnreadablePictureError(f"damaged ({type(error).__name__}: {error})") from error
 
 
 def _refuse_bomb(picture: "Image.Image") -> None:

@@ -26,6 +26,9 @@ LONG = 3.0
 
 _WORKERS = min(16, 2 * (os.cpu_count() or 1))
 
+_OF_FRAMES = ("GIF", "WEBP", "PNG", "TIFF")
+"""Formats of several pictures; of those in a JPEG the others are previews."""
+
 
 @dataclass(frozen=True)
 class Files:
@@ -39,7 +42,7 @@ class Files:
         shorter: pixels of the shorter side: the least, the median, the most.
         small: pictures whose shorter side is below the size asked for.
         long: pictures with one side more than `LONG` times the other.
-        animated: of which only the first frame counts.
+        animated: or of several pages: only the first counts.
     """
 
     count: int
@@ -97,7 +100,7 @@ def _header(path: Path, name: str) -> _Header | None:
             warnings.simplefilter("ignore")  # of large pictures, which decoding has judged
             with Image.open(path, formats=FORMATS) as picture:
                 kind, (width, height) = str(picture.format), picture.size
-                animated = kind in ("GIF", "WEBP") and getattr(picture, "is_animated", False)
+                animated = kind in _OF_FRAMES and getattr(picture, "is_animated", False)
                 return _Header(name, kind, width, height, bool(animated))
     # Pillow's plugins raise nearly anything; what cannot be read is reported by who decodes it.
     except Exception:

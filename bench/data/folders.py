@@ -90,7 +90,11 @@ class FolderSource:
         try:
             return _list(self._root)
         except OSError as error:
-            raise DatasetError(f"dataset {self.dataset!r}: cannot read folder: {error}") from error
+            where, reason = error.filename or self._root, error.strerror or error
+            raise DatasetError(
+                f"dataset {self.dataset!r}: {where} cannot be read: {reason}: expected a folder "
+                "that you may read, with all that is in it"
+            ) from error
 
     def _classes(self, listing: "_Listing") -> tuple[str, ...]:
         expected = listing.classes["train"]
@@ -184,8 +188,12 @@ class _Walk:
                 path = Path(here, name)
                 if path.suffix.lower() not in EXTENSIONS:
                     self._other_files[path.suffix.lower() or "no extension"] += 1
+                elif path.is_symlink() and not path.exists():
+                    self.passed_over(name, "a link to nothing")
                 elif self._leads_out(path):
                     self.passed_over(name, "a link out of the folder")
+                elif not path.is_file():  # whoever opens a pipe waits for somebody to write to it
+                    self.passed_over(name, "not a regular file")
                 else:
                     yield path
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bench.cache.folders import DamagedEntryError, now
 from bench.data import picture_cache
 from bench.data.datasets import ResolvedDataset, resolve
-from bench.data.decoding import DECODING_VERSION, UnreadablePictureError, decode
+from bench.data.decoding import DECODING_VERSION, LARGEST_FILE, UnreadablePictureError, decode
 from bench.data.examples import Contents, Example, Source
 from bench.data.picture_cache import Entry
 from bench.data.sources import find_source
@@ -231,9 +231,16 @@ def _result(example: Example, future: Future[_Decoded] | None) -> tuple[Example,
 def _decode(example: Example, size: int) -> _Decoded:
     try:
         encoded = example.encoded
-        content = encoded if isinstance(encoded, bytes) else encoded.read_bytes()
+        content = encoded if isinstance(encoded, bytes) else _content(encoded)
         return _Decoded(hashlib.sha256(content).hexdigest(), decode(content, size))
     except UnreadablePictureError as error:
         return _Decoded("", str(error))
     except OSError as error:
         return _Decoded("", f"cannot be read: {error.strerror}")
+
+
+def _content(file: Path) -> bytes:
+    """A film called x.jpg, read on several threads, would fill the memory."""
+    if (size := file.stat().st_size) > LARGEST_FILE:
+        raise UnreadablePictureError(f"{size:,} bytes, more than {LARGEST_FILE:,}")
+    return file.read_bytes()

@@ -47,7 +47,8 @@ def dataset(text: str, settings: Settings | None = None) -> Dataset:
         path.stat()
     except (RuntimeError, OSError, ValueError) as error:
         if not isinstance(error, FileNotFoundError):
-            raise DatasetError(f"{text!r}: {error}: expected {_expected()}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise DatasetError(f"{text[:100]!r}: {reason}: expected {_expected()}") from error
     if path.is_dir():
         return _of_folder(text, path)
     if path.exists():
@@ -76,7 +77,10 @@ def _folders(path: Path) -> Iterator[Path]:
     try:
         yield from (f for f in path.iterdir() if f.is_dir() and not f.name.startswith("."))
     except OSError as error:
-        raise DatasetError(f"folder {str(path)!r} cannot be read: {error.strerror}") from error
+        raise DatasetError(
+            f"folder {str(path)!r} cannot be read: {error.strerror}: expected a folder that you "
+            "may read"
+        ) from error
 
 
 def _of_tfds(text: str, name: str, settings: Settings) -> Dataset:

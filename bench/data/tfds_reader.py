@@ -116,7 +116,25 @@ class TfdsSource:
             ) from error
         # TFDS, its downloads and each dataset's own code raise nearly anything.
         except Exception as error:
+            self._check_configuration(tfds)
             raise self._not_here(f"{type(error).__name__}: {str(error)[:300]}") from error
+
+    def _check_configuration(self, tfds: Any) -> None:
+        """Say what TFDS takes forty lines to say: that there is no such configuration."""
+        named = _NAME.fullmatch(self.tfds_name)
+        config = named["config"] if named else None
+        if named is None or config is None:
+            return
+        try:
+            known = list(tfds.builder_cls(named["name"]).builder_configs)
+        except Exception:  # each dataset's own code raises nearly anything
+            return
+        if config not in known:
+            hint = suggestion(config, known) if known else "it has none: leave it out"
+            raise DatasetError(
+                f"dataset {self.dataset!r}: {named['name']} of TensorFlow Datasets has no "
+                f"configuration {config!r}: {hint}"
+            )
 
     def _check_network(self) -> None:
         """TFDS retries for minutes without a network; say so at once instead."""
@@ -182,6 +200,11 @@ class _Keys:
     image: str
     label: str
     filename: str | None
+
+
+def is_name(text: str) -> bool:
+    """Whether TFDS could know a dataset of this name: ``name[/config][:version]``."""
+    return _NAME.fullmatch(text) is not None
 
 
 def prepared_folder(tfds_name: str, data_dir: Path) -> Path | None:

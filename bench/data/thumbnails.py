@@ -58,7 +58,7 @@ def shareable(dataset: Dataset) -> bool:
 
 def _entry(dataset: Dataset, image_size: int, settings: Settings) -> Entry | None:
     source = find_source(resolve(dataset), settings)
-    return picture_cache.newest(settings, source.identity, image_size)
+    return picture_cache.newest(settings, source.identity, image_size, sure=False)
 
 
 def _chosen(entry: Entry, hashes: set[str]) -> Iterator[tuple[str, NDArray[np.uint8]]]:

@@ -1,0 +1,128 @@
+"""Words on the command line that are wrong, command by command."""
+
+# ruff: noqa: E501 - one case a line
+
+from .cases import Accepted, Case, nothing
+from .making import Make, both, empty, pictures, results, suite, text
+
+AREA = "command line"
+PETS = pictures("cat", "dog")
+
+
+def _case(
+    command: str,
+    names: str,
+    remedy: str,
+    make: Make = nothing,
+    id_: str = "",
+    caches: bool = False,
+    **more: str,
+) -> Case:
+    """The command's words are separated by spaces; its id is made of them."""
+    words = tuple(command.split(" "))
+    name = id_ or "-".join(w.strip("-./") for w in words if w)
+    return Case(
+        name,
+        AREA,
+        words,
+        tuple(names.split("|")),
+        tuple(remedy.split("|")),
+        make,
+        environment=more,
+        caches=caches,
+    )
+
+
+CASES = (
+    _case("rum", "'rum'", "Did you mean 'run'?"),
+    _case("run", "suite", "bench run --help"),
+    _case("run suite.toml --worker 2", "--worker|did you mean", "--workers", suite()),
+    _case("run suite.toml --workers 0", "--workers '0'", "a number, 1 or more, or auto", suite()),
+    _case("run suite.toml --workers -1", "--workers '-1'", "a number, 1 or more, or auto", suite()),
+    _case("run suite.toml --workers many", "--workers 'many'", "a number, 1 or more, or auto", suite()),
+    _case("run suite.toml --workers 1e9", "--workers '1e9'", "a number, 1 or more, or auto", suite()),
+    _case("run suite.toml --workers 1000000", "--workers 1000000", "expected at most", suite()),
+    _case("run suite.toml extra", "extra", "bench run --help", suite()),
+    _case("run suite.toml --tensorboard file", "--tensorboard file", "cannot be written", both(suite(), text("file", "x"))),
+    _case("run suite.toml --results file", "file/suite", "cannot be written", both(suite(), text("file", "x"))),
+    _case("run suite.toml --only", "--only", "requires an argument|bench run --help", suite()),
+    _case("run suite.toml", "BENCH_CACHE_GIB = 'much'", "a positive number of GiB", suite(), "cache-size-no-number", BENCH_CACHE_GIB="much"),
+    _case("run suite.toml", "BENCH_CACHE_GIB = '-1'", "a positive number of GiB", suite(), "cache-size-negative", BENCH_CACHE_GIB="-1"),
+    _case("run suite.toml", "BENCH_CACHE_GIB = 'nan'", "a positive number of GiB", suite(), "cache-size-nan", BENCH_CACHE_GIB="nan"),
+    _case("run suite.toml", "KERAS_BACKEND|'theano'", "tensorflow", suite(), "unknown-backend-in-environment", KERAS_BACKEND="theano"),
+    _case("measure MobileNetV4", "'MobileNetV4'", "did you mean MobileNetV2"),
+    _case("measure MobileNetV2 --runs 0", "--runs 0", "greater than or equal to 1"),
+    _case("measure MobileNetV2 --runs many", "--runs many", "a whole number"),
+    _case("measure MobileNetV2 --seconds 0", "--seconds 0", "greater than or equal to 0.1"),
+    _case("measure MobileNetV2 --seconds nan", "--seconds nan", "a finite number"),
+    _case("measure MobileNetV2 --seconds inf", "--seconds inf", "less than or equal to"),
+    _case("measure MobileNetV2 --seconds 1e300", "--seconds 1e300", "less than or equal to", id_="measure-seconds-huge"),
+    _case("measure MobileNetV2 --batch-size 0", "--batch-size '0'", "a number from 1 on, or 'largest'"),
+    _case("measure MobileNetV2 --batch-size huge", "--batch-size 'huge'", "a number from 1 on, or 'largest'"),
+    _case("measure MobileNetV2 --image-size 8", "--image-size 8", "greater than or equal to 32"),
+    _case("measure MobileNetV2 --image-size 1000000", "--image-size 1000000", "less than or equal to 2048"),
+    _case("measure MobileNetV2 --precision float64", "--precision float64", "one of auto, float32"),
+    _case("measure MobileNetV2 --mode fastest", "--mode fastest", "one of default, best"),
+    _case("measure MobileNetV2 --only zzz", "--only 'zzz'", "MobileNetV2"),
+    _case("measure MobileNetV2 --set phase1.epochs=1", "--set phase1.epochs=1", "expected a suite"),
+    _case("measure nosuch.toml", "nosuch.toml", "a file that exists"),
+    _case("fingerprint MobileNetV4", "'MobileNetV4'", "did you mean MobileNetV2"),
+    _case("fingerprint MobileNetV2 --precision half", "--precision half", "one of float32"),
+    _case("choose pets --max-latency fast", "--max-latency 'fast'", "like 5ms", PETS),
+    _case("choose pets --max-latency 5", "--max-latency '5'", "like 5ms", PETS),
+    _case("choose pets --max-latency -5ms", "--max-latency '-5ms'", "like 5ms", PETS),
+    _case("choose pets --max-latency nanms", "--max-latency 'nanms'", "like 5ms", PETS),
+    _case("choose pets --max-parameters 10X", "--max-parameters '10X'", "like 10M", PETS),
+    _case("choose pets --max-memory 500", "--max-memory '500'", "like 500MB", PETS),
+    _case("choose pets --min-throughput -1", "--min-throughput '-1'", "like 50", PETS),
+    _case("choose pets --time-budget soon", "--time-budget 'soon'", "like 30min", PETS),
+    _case("choose pets --time-budget 0min", "--time-budget '0min'", "like 30min", PETS),
+    _case("choose pets --time-budget 5s", "--time-budget", "more than 8 s", PETS),
+    _case("choose pets --time-budget 1e400h", "--time-budget '1e400h'", "like 30min", PETS),
+    _case("choose pets --give-up -1", "--give-up -1", "greater than or equal to 0", PETS),
+    _case("choose pets --give-up nan", "--give-up nan", "a finite number", PETS),
+    _case("choose pets --sure 1", "--sure 1", "less than or equal to 0.999", PETS),
+    _case("choose pets --seeds 0", "--seeds 0", "greater than or equal to 1", PETS),
+    _case("choose pets --image-size 0", "--image-size 0", "greater than or equal to 32", PETS),
+    _case("choose pets --objective speed", "--objective speed", "one of accuracy, throughput", PETS),
+    _case("choose pets --backbones MobileNetV4", "'MobileNetV4'", "did you mean MobileNetV2", PETS),
+    _case("choose pets --backbones gone.keras", "gone.keras", "BENCH_WEIGHTS_DIR", PETS, caches=True),
+    _case("choose pets --freezes half", "freeze strategy 'half'", "head_only", PETS),
+    _case("choose pets --freezes top_fraction=2", "--freezes 'top_fraction=2'", "top_fraction", PETS),
+    _case("choose pets --set phase9.epochs=1", "phase9", "a key that exists", PETS, caches=True),
+    _case("choose pets --export model.h5", "model.h5", ".keras", PETS),
+    _case("choose pets --export model.keras", "model.keras", "--force", both(PETS, text("model.keras", "mine"))),
+    _case("choose ./gone", "'./gone' does not exist", "a folder of class folders"),
+    _case("choose suite.toml --backbones MobileNetV2", "--backbones", "--set", suite()),
+    _case("choose pets -o file", "file", "expected a folder", both(PETS, text("file", "x"))),
+    _case("stacks suite.toml --stack current", "--stack", "expected", suite()),
+    _case("stacks suite.toml --stack current --stack backend=theano", "theano", "one of tensorflow, jax, torch", suite()),
+    _case("stacks suite.toml --stack current --stack KERAS_HOME=/x --rounds 0", "--rounds 0", "greater than or equal to 1", suite()),
+    _case("stacks suite.toml --stack current --stack tensorflow==x.y", "tensorflow==x.y", "expected", suite()),
+    _case("stacks suite.toml --stack current --stack jax --margins gone.toml", "gone.toml", "a file that exists", suite()),
+    _case("plot accuracy-by-luck run -o x.png", "'accuracy-by-luck'", "known", results()),
+    _case("plot all run", "plot what?", "-o FILE.png", results()),
+    _case("plot all run -o x.bmp", "--output x.bmp", "FILE.png", results()),
+    _case("plot all run -o file/x.png", "file/x", "file is a file: expected a place below a folder", both(results(), text("file", "x"))),
+    _case("show run --format html", "--format html", "one of console, markdown", results()),
+    _case("show run --time-to 1.5", "--time-to 1.5", "less than or equal to 1", results()),
+    _case("export run", "export to what?", "-o FILE.csv", results()),
+    _case("export run -o x.xlsx", "x.xlsx", ".csv or .parquet", results()),
+    _case("export run -o file/x.csv", "file/x.csv", "file is a file: expected a place below a folder", both(results(), text("file", "x"))),
+    _case("export run -o folder.csv", "folder.csv", "it is a folder: expected a file name", both(results(), empty("folder.csv"))),
+    _case("export run -o x.csv --what luck", "--what luck", "one of trials, epochs, costs", results()),
+    _case("export run --tensorboard file", "--tensorboard file", "cannot be written", both(results(), text("file", "x"))),
+    _case("report run", "--output", "bench report --help", results()),
+    _case("report run -o out --pictures some", "--pictures some", "one of none, shareable, all", results()),
+    _case("list backbone", "backbone", "did you mean backbones?"),
+    _case("cache --kind heaps", "'heaps'", "heads"),
+    _case("cache --clear --kind heaps", "'heaps'", "heads"),
+    _case("cache --clear --kind ../..", "'../..'", "images"),
+    _case("predict gone.keras pets", "gone.keras", "no such model", PETS),
+    _case("predict model.keras pets --top 0", "--top 0", "greater than or equal to 1", PETS),
+    _case("predict model.txt pets", "model.txt", ".keras", both(PETS, text("model.txt", "x"))),
+    _case("predict folder.keras pets", "folder.keras", "expected", both(PETS, empty("folder.keras"))),
+    _case("predict model.keras empty", "empty", "no picture in it", empty("empty")),
+)  # fmt: skip
+
+ACCEPTED: tuple[Accepted, ...] = ()
