@@ -49,6 +49,7 @@ gpu:
 faults: .venv/ready
 	$(BIN)/python -m tests.faults.campaign --jobs $(JOBS) --seed $(SEED) \
 		--report docs/faults.md --json results/reference/faults.json
+	BENCH_TEST_EVERY_CALL=1 $(BIN)/python -m pytest -q -n $(JOBS) -m slow tests/test_crashes.py
 
 test: .venv/ready .venv/jax
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "$(TESTS)"
