@@ -5,6 +5,7 @@ valid.
 """
 
 import json
+import math
 import re
 import stat
 import tomllib
@@ -45,7 +46,8 @@ def read(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise FileError(file, "", None, f"UTF-8 text, but byte {error.start} is none") from error
     except tomllib.TOMLDecodeError as error:
-        raise FileError(file, "", None, f"valid TOML: {error}") from error
+        said = re.sub(r"\('(.*?)',?\)", r"\1", str(error))  # keys as Python writes tuples
+        raise FileError(file, "", None, f"valid TOML: {said}") from error
     except RecursionError as error:
         raise FileError(file, "", None, _DEPTH) from error
     except ValueError as error:  # a null byte in its name, or a number of 5,000 digits
@@ -154,6 +156,8 @@ def _file_error(
     if kind == "extra_forbidden":
         known = _keys(model, first["loc"], others)
         expected = f"a key that exists; {suggestion(str(first['loc'][-1]), known)}"
+    elif isinstance(value, float) and not math.isfinite(value):
+        expected = "a finite number"
     elif kind == "value_error":
         expected = str(first["ctx"]["error"])
     elif kind == "literal_error":

@@ -304,7 +304,7 @@ def test_results_that_cannot_be_written(bench: Bench, suite: Path, tmp_path: Pat
 def test_show_of_nothing(bench: Bench, tmp_path: Path) -> None:
     assert "nothing is there" in refused(bench("show", tmp_path / "nowhere"))
     (tmp_path / "empty").mkdir()
-    assert "no trials.jsonl" in refused(bench("show", tmp_path / "empty"))
+    assert "(trials.jsonl, " in refused(bench("show", tmp_path / "empty"))
 
 
 def test_a_message_is_printed_as_it_is(bench: Bench, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_only_takes_the_beginning_of_a_trials_own_key() -> None:
 
 def test_only_that_matches_nothing_shows_what_a_label_looks_like() -> None:
     with pytest.raises(
-        BenchError, match=r"--only 'beans seed 7'.*nothing of this suite.*MobileNetV2 · digits"
+        BenchError, match=r"--only 'seed 7'.*nothing of this suite.*MobileNetV2 · digits"
     ):
         plan.select(TRIALS, ["beans", "seed 7"])
 

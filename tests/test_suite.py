@@ -422,7 +422,7 @@ WRONG: dict[str, Wrong] = {
     ),
     "misspelt weights": (
         GOOD + 'weights = "imagnet"\n',
-        "matrix[0].weights", "imagnet", ("imagenet, random", ".weights.h5"),
+        "matrix[0].weights", "imagnet", ("imagenet, random", ".h5"),
     ),
     "misspelt activation": (
         GOOD + '[[heads]]\nname = "own"\nlayers = [{ dense = 8, activation = "rleu" }]\n',

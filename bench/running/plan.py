@@ -307,8 +307,10 @@ def select(trials: Sequence[_Task], words: Sequence[str]) -> tuple[_Task, ...]:
         and (not keys or any(map(t.key.startswith, keys)))
     )
     if not chosen:
+        labels = [t.label.lower() for t in trials]
+        alone = [w for w in words if w.lower() in texts and not any(w.lower() in t for t in labels)]
         raise BenchError(
-            f"--only {' '.join(words)!r}: nothing of this suite matches; "
+            f"--only {' '.join(alone or words)!r}: nothing of this suite matches; "
             f"one of them is {trials[0].label!r}, with key {trials[0].key}"
         )
     return chosen

@@ -123,8 +123,10 @@ def every(folder: Path, problems: list[str]) -> Iterator[tuple[Path, Row]]:
     found = (f for name in KINDS for f in folder.rglob(name))
     files = sorted(f for f in found if BASELINES not in f.relative_to(folder).parts)
     if not files:
-        names = " or ".join(KINDS)
-        raise StoreError(f"{folder}: expected a results folder, but no {names} lies in it")
+        raise StoreError(
+            f"{folder}: expected a results folder, but nothing that bench run or measure wrote "
+            f"({', '.join(KINDS)}) lies in it"
+        )
     common: slimming.Common = {}
     problems += [f"{file}: {LINK_OUT}" for file in files if not inside(file, folder)]
     for file in (file for file in files if inside(file, folder)):
