@@ -156,14 +156,14 @@ def _file_error(
     if kind == "extra_forbidden":
         known = _keys(model, first["loc"], others)
         expected = f"a key that exists; {suggestion(str(first['loc'][-1]), known)}"
-    elif isinstance(value, float) and not math.isfinite(value):
-        expected = "a finite number"
     elif kind == "value_error":
         expected = str(first["ctx"]["error"])
     elif kind == "literal_error":
         said = first["ctx"]["expected"]
         options = re.findall(r"'([^']*)'", said)
         expected = f"one of {', '.join(options)}{_nearest(value, options)}" if options else said
+    elif isinstance(value, float) and not math.isfinite(value):
+        expected = "a finite number"
     else:
         expected = _WORDS.get(kind) or first["msg"].replace("Input should be", "a value")
     return FileError(file, key, value if key else None, expected)

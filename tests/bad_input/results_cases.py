@@ -92,7 +92,7 @@ _RULES = (
     _margins("infinite", "[margins]\nlatency = inf\n", "margins.latency = inf", "a share above 0"),
     _margins("text", '[margins]\naccuracy = "1%"\n', "margins.accuracy = '1%'", "a number"),
     _margins("level-too-high", "level = 1\n", "level = 1", "less than 1"),
-    _margins("level-nan", "level = nan\n", "level = nan", "less than 1"),
+    _margins("level-nan", "level = nan\n", "level = nan", "a finite number"),
     _margins("gate-unknown", 'gate = ["speed"]\n', "gate|speed", "quantities that exist"),
     _margins("gate-empty", "gate = []\n", "gate = []", "at least one quantity"),
     _margins("gate-of-lists", "gate = [[1]]\n", "gate", "quantities that exist"),

@@ -112,7 +112,7 @@ _NUMBERS = (
     _wrong("huge-minutes", "trial_minutes = 10", "trial_minutes = 1e300", "limits.trial_minutes = 1e+300", "less than"),
     _wrong("splits-do-not-add-up", "image_size = 96", "image_size = 96\nsplits = {train = 0.8, val = 0.2, test = 0.2}", "data.splits", "add up to 1"),
     _wrong("split-negative", "image_size = 96", "image_size = 96\nsplits = {train = 1.2, val = -0.1, test = -0.1}", "data.splits.train", "less than 1"),
-    _wrong("split-nan", "image_size = 96", "image_size = 96\nsplits = {train = nan, val = 0.1, test = 0.1}", "data.splits.train", "less than 1"),
+    _wrong("split-nan", "image_size = 96", "image_size = 96\nsplits = {train = nan, val = 0.1, test = 0.1}", "data.splits.train", "a finite number"),
     _wrong("two-ways-to-subset", "image_size = 96", "image_size = 96\ntrain_examples = 10\ntrain_per_class = 2", "data", "either train_examples or train_per_class"),
     _wrong("activations-nan", "trial_minutes = 10", "activations_gib = nan", "limits.activations_gib = nan", "a finite number"),
 )  # fmt: skip
