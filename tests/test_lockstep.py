@@ -471,8 +471,6 @@ def used(engines: dict[str, LocalEngine], who: str) -> float:
 def shape(row: Any) -> dict[str, Any]:
     """What of a row is no measurement: which fields it has, and what was measured."""
     told = {"status", "key", "spec", "stack", "batch_size", "execution", "size", "runs", "protocol"}
-    given = {name for name, value in row if value is not None} - {
-        "together",
-        "drift",
-    }  # drift: if by more than chance
+    not_always = {"together", "drift"}
+    given = {name for name, value in row if value is not None} - not_always
     return {"given": given} | {name: getattr(row, name) for name in told}
