@@ -30,17 +30,9 @@ from bench.errors import BenchError
 from bench.records import Environment, Record, Stack, TrialResult
 from bench.running import store
 from benchmarks import written
+from benchmarks.essence import essence
 
 OUTPUT = Path("results/reference/determinism.json")
-TIMINGS = frozenset(
-    {
-        *("started_at", "seconds", "pictures_seconds", "images_per_second", "input_wait"),
-        *("execution", "environment", "reruns_reason"),
-    }
-)
-"""The only fields of a row in which two runs may differ (``execution`` of a phase says how it was
-decided, which depends on times, ``reruns_reason`` how many threads there were)."""
-
 SUITE = """
 description = "five trials of MobileNetV2 with its ImageNet weights, on scikit-learn's digits"
 data = {{ image_size = 48, train_examples = 96, val_examples = 32, test_examples = 64 }}
@@ -141,35 +133,16 @@ class Report(Record):
     stacks: dict[str, OnStack]
 
 
-def essence(row: TrialResult, folder: Path) -> dict[str, Any]:
-    """Everything of a row that must come out equal, and what it predicted.
-
-    Args:
-        row: of the store.
-        folder: the suite's results.
-    """
-    content: dict[str, Any] = without_timings(row.model_dump(mode="json"))
-    if row.predictions:
-        with np.load(folder / row.stack.id / row.predictions, allow_pickle=False) as arrays:
-            content["arrays"] = {n: (str(a.dtype), a.shape, a.tobytes()) for n, a in arrays.items()}
-    return content
-
-
-def without_timings(value: Any) -> Any:
-    """A row as JSON without `TIMINGS`, at whatever depth."""
-    if isinstance(value, dict):
-        return {k: without_timings(v) for k, v in value.items() if k not in TIMINGS}
-    if isinstance(value, list):
-        return [without_timings(v) for v in value]
-    return value
-
-
 def compared(ours: Path, theirs: Path) -> Seen:
     """Rows of one results folder against those of another, by key."""
     found = {row.key: row for row in store.read(ours).rows}
     wanted = {row.key: row for row in store.read(theirs).rows}
     both = [key for key in wanted if key in found]
-    equal = sum(essence(found[k], ours) == essence(wanted[k], theirs) for k in both)
+    # The reason names the number of threads, which one way changes.
+    threads = ("reruns_reason",)
+    equal = sum(
+        essence(found[k], ours, threads) == essence(wanted[k], theirs, threads) for k in both
+    )
     apart = [_apart(ours, found[k], theirs, wanted[k]) for k in both]
     return Seen(rows=len(both), equal=equal, apart=max(apart))
 

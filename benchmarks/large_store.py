@@ -32,6 +32,7 @@ from bench.errors import BenchError
 from bench.records import Environment, Record, TrialResult, TrialSpec
 from bench.running import store
 from benchmarks import written
+from benchmarks.tables import mib
 
 REAL = Path("results/reference/real_small")
 OUTPUT = Path("results/reference/large_store.json")
@@ -311,7 +312,7 @@ def document(report: Report, form: str = "simple") -> str:
     machine, size = report.environment, report.taken["show"].read_bytes
     smaller = "" if report.rows >= ROWS else f" (bounds are for {ROWS:,})"
     return (
-        f"{made}\n\nA store of {report.rows:,} rows, {_mib(size)}{smaller}. A plain pass: "
+        f"{made}\n\nA store of {report.rows:,} rows, {mib(size)}{smaller}. A plain pass: "
         "json.loads of every line that the command reads, in a process of its own. On "
         f"{machine.processor}, {machine.cores} cores."
     )
@@ -324,14 +325,10 @@ def _cells(name: str, taken: Taken, rows: int) -> tuple[str, ...]:
         f"{taken.seconds:.0f} s",
         f"{taken.first_word:.0f} s",
         f"{taken.passes:.1f}",
-        _mib(taken.peak_bytes),
+        mib(taken.peak_bytes),
         f"{taken.peak_bytes / rows / 1000:.1f} kB",
         f"{limit.passes:g} passes, {limit.row_bytes / 1000:g} kB a row",
     )
-
-
-def _mib(size: float) -> str:
-    return f"{size / 2**20:,.0f} MiB"
 
 
 def main() -> None:

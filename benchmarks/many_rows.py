@@ -30,6 +30,7 @@ from bench.records import (
 )
 from bench.running import store
 from benchmarks import commands, written
+from benchmarks.tables import mib
 
 REAL = Path("results/reference/real_small")
 OUTPUT = Path("results/reference/many_rows.json")
@@ -194,19 +195,15 @@ def sentence(report: Report) -> str:
     """One line for each command."""
     rows, machine = f"{report.rows:,} rows", report.environment
     return (
-        f"bench compare of two folders of {rows} ({_mib(report.compared.read_bytes)}): "
+        f"bench compare of two folders of {rows} ({mib(report.compared.read_bytes)}): "
         f"{_told(report.compared)}, {report.findings:,} findings; bench report of one of them: "
-        f"{_told(report.reported)}, a page of {_mib(report.page_bytes)} "
+        f"{_told(report.reported)}, a page of {mib(report.page_bytes)} "
         f"({machine.processor}, {machine.cores} cores)"
     )
 
 
 def _told(taken: Taken) -> str:
-    return f"{taken.seconds:.1f} s, {_mib(taken.peak_bytes)}"
-
-
-def _mib(size: float) -> str:
-    return f"{size / 2**20:,.0f} MiB"
+    return f"{taken.seconds:.1f} s, {mib(taken.peak_bytes)}"
 
 
 def main() -> None:

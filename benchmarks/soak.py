@@ -41,6 +41,7 @@ from bench.errors import BenchError
 from bench.records import Environment, Record, Stack
 from bench.running import store
 from benchmarks import written
+from benchmarks.tables import mib
 
 OUTPUT = Path("results/reference/soak.json")
 TRIALS = 500
@@ -338,10 +339,10 @@ def document(report: Report, form: str = "simple") -> str:
     growth, ended = report.runner_growth, ", ".join(f"{n} {s}" for s, n in report.rows.items())
     lines = [
         ("runner's memory, for each row", str(growth), f"at most {_kb(LIMITS['runner_growth'])}"),
-        ("runner's memory, at the most", _mib(report.runner_peak), ""),
+        ("runner's memory, at the most", mib(report.runner_peak), ""),
         ("runner's open files", str(report.handles), f"at most {LIMITS['handles']:g}"),
         ("runner's threads", str(report.threads), f"at most {LIMITS['threads']:g}"),
-        ("workers' memory, at the most", _mib(report.workers_peak), ""),
+        ("workers' memory, at the most", mib(report.workers_peak), ""),
         ("results and cache, for each row", _kb(report.disk), f"at most {_kb(LIMITS['disk'])}"),
         ("temporary files left", str(report.left_over), "none"),
     ]
@@ -359,10 +360,6 @@ def document(report: Report, form: str = "simple") -> str:
 
 def _kb(size: float) -> str:
     return f"{size / 1000:.0f} kB"
-
-
-def _mib(size: float) -> str:
-    return f"{size / 2**20:,.0f} MiB"
 
 
 def main() -> None:

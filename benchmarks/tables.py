@@ -46,6 +46,11 @@ def times(ratio: Ratio | None) -> str:
     return value if ratio.low == ratio.high else f"{value} ({ratio.low:.1f}–{ratio.high:.1f})"
 
 
+def mib(size: float) -> str:
+    """``2,043 MiB``, of bytes."""
+    return f"{size / 2**20:,.0f} MiB"
+
+
 def percent(accuracy: float | None) -> str:
     """``97.3``."""
     return NOTHING if accuracy is None else f"{100 * accuracy:.1f}"

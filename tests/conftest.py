@@ -14,11 +14,13 @@ from bench.costs import CostResult, CostSpec, Latency, Memory, Rate, Size
 from bench.model_card import ModelCard
 from bench.numerics import NumericsResult, NumericsSpec, Pass
 from bench.probes import ProbeResult, ProbeSpec, Suspect
+from bench.progress import Progress
 from bench.records import (
     Backbone,
     Data,
     Dataset,
     DatasetUsed,
+    Environment,
     Epoch,
     Freeze,
     Guard,
@@ -30,7 +32,10 @@ from bench.records import (
     TrialSpec,
     WeightsUsed,
 )
+from bench.running.jobs import Job
+from bench.running.messages import Shared
 from bench.settings import Settings
+from bench.tasks import Row, Spec
 
 # A busy machine is no failure.
 hypothesis.settings.register_profile("bench", deadline=None)
@@ -43,6 +48,39 @@ STACK = Stack(
     device="cpu",
     precision="float32",
 )
+
+NOWHERE = Environment(
+    bench_version="0",
+    python_version="3.11",
+    platform="Linux",
+    processor="a processor",
+    cores=2,
+    memory_gib=16,
+    packages={},
+)
+"""A machine that no test asks about."""
+
+
+class Silence:
+    """A listener that says nothing; a test overrides what it wants to hear."""
+
+    def begins(self, stack: Stack, trials: int, settled: int) -> None: ...
+
+    def trial_begins(self, spec: Spec) -> None: ...
+
+    def progress(self, spec: Spec, progress: Progress) -> None: ...
+
+    def trial_ends(self, result: Row) -> None: ...
+
+    def trial_is_lost(self, spec: Spec) -> None: ...
+
+    def step_begins(self, job: Job) -> None: ...
+
+    def step_goes_on(self, job: Job, progress: Progress) -> None: ...
+
+    def step_ends(self, job: Job, shared: Shared) -> None: ...
+
+    def noted(self, text: str) -> None: ...
 
 
 def make_spec(freeze: Freeze | None = None, seed: int = 0, dataset: str = "digits") -> TrialSpec:
@@ -275,7 +313,10 @@ def bench(
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "80")
-    for name in ("BENCH_WEIGHTS_DIR", "TFDS_DATA_DIR", "BENCH_CACHE_GIB", "FORCE_COLOR"):
+    for name in (
+        *("BENCH_WEIGHTS_DIR", "TFDS_DATA_DIR", "BENCH_CACHE_GIB", "BENCH_SHARED_CACHE"),
+        "FORCE_COLOR",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("signal.signal", lambda *_: None)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 HOWS = ("kill", "cut", "fail", "broken", "interrupt")
-CALLS = {"append": 42, "build": 80, "replace": 83, "trim": 94, "clear": 37, "pictures": 72}
+CALLS = {"append": 42, "build": 73, "replace": 76, "trim": 87, "clear": 37, "pictures": 65}
 """At least so many calls of the system does each scenario of `crashing` make."""
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from conftest import NOWHERE
 
 from bench import suite
 from bench.analysis import answer, evidence, results
 from bench.analysis.compare import compare
 from bench.analysis.margins import Rules
 from bench.errors import BenchError
-from bench.records import Environment
 from bench.reporting import tables
 from bench.running import runner, store
 from benchmarks import large_store
@@ -109,15 +109,7 @@ def test_a_report_names_what_took_too_long_or_too_much(tmp_path: Path) -> None:
         measured_at="2026-01-01T00:00:00+00:00",
         rows=100_000,
         taken={"show": taken},
-        environment=Environment(
-            bench_version="0",
-            python_version="3.11",
-            platform="Linux",
-            processor="a processor",
-            cores=2,
-            memory_gib=16,
-            packages={},
-        ),
+        environment=NOWHERE,
     )
     assert report.beyond == []
     assert "30 s" in large_store.document(report, "github")

@@ -4,23 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import STACK
+from conftest import NOWHERE, STACK
 
 from bench import suite
 from bench.errors import BenchError
-from bench.records import Environment
 from benchmarks import soak
 from benchmarks.soak import Report, Sample, Slope
-
-NOWHERE = Environment(
-    bench_version="0",
-    python_version="3.11",
-    platform="Linux",
-    processor="a processor",
-    cores=2,
-    memory_gib=16,
-    packages={},
-)
 
 
 def seen(each: float, noise: float = 0.0, rows: int = 500) -> list[tuple[int, int]]:

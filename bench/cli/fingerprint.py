@@ -66,14 +66,11 @@ def _take(asked: "Asked[NumericsSpec]", folder: Path) -> bool:
     from bench.running.engines import local_engines
     from bench.running.messages import Setup
     from bench.settings import Settings
-    from bench.zoo import weights
 
     if problem := backends.problem(asked.backend):
         raise BenchError(problem)
     settings = Settings.from_environment()
-    for backbone in dict.fromkeys(case.backbone for case in asked.cases):
-        if backbone.file:
-            weights.locate(backbone, settings, asked.folder)
+    asked.check_files(settings)
     with store.writing(folder, settings.names(asked.folder)) as held:
         notes(held.notes)
         with held.scratch() as scratch:

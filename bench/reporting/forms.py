@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tabulate import tabulate
 
+from bench.strangers import plain
+
 Cell = str | float | int | None
 
 FORMATS: Mapping[str, str] = {
@@ -83,9 +85,7 @@ def printable(text: str) -> str:
     Characters that a terminal or a parser would obey, or that no file of UTF-8 can hold, are
     replaced.
     """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in _one_line(text))
+    return text if text.isprintable() else plain(_one_line(text))
 
 
 def foreign(text: str, form: str) -> str:
@@ -141,10 +141,10 @@ def inert(text: str) -> str:
     """Text for a cell of CSV that no spreadsheet takes for a formula.
 
     A spreadsheet runs what begins with ``=``, ``+``, ``-``, ``@`` (or their wide forms), a tab or a
-    line break, and shows
-    what begins with an apostrophe. Carriage returns become line feeds: where one stands alone,
-    writers of CSV leave it bare, and readers begin a new line. Other characters that do not print
-    are replaced before that: a spreadsheet may leave them out. For text only: numbers stay numbers.
+    line break, and shows what begins with an apostrophe. Carriage returns become line feeds: where
+    one stands alone, writers of CSV leave it bare, and readers begin a new line. Other characters
+    that do not print are replaced before that: a spreadsheet may leave them out. For text only:
+    numbers stay numbers.
     """
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
     if not lines.isprintable():

@@ -13,10 +13,11 @@ from bench.costs import CostMode, CostResult, CostSpec, Workload
 from bench.errors import BenchError, suggestion
 from bench.numerics import NumericsSpec
 from bench.records import Backbone, Freeze, Precision, TrialSpec
+from bench.settings import Settings
 from bench.suite import Suite
 from bench.suite_file import EVERY, Backend
 from bench.tasks import Row
-from bench.zoo import backbones
+from bench.zoo import backbones, weights
 
 CLASSES = 10
 """Outputs of a head with one per class. They hardly matter: 120 are a thousandth of ResNet50."""
@@ -53,6 +54,16 @@ class Asked(Generic[C]):
     backend: Backend | None
     minutes: float
     cases: tuple[C, ...]
+
+    def check_files(self, settings: Settings) -> None:
+        """Look into model files before anything is written.
+
+        Raises:
+            BenchError: one is not there, or not to be loaded.
+        """
+        for backbone in dict.fromkeys(case.backbone for case in self.cases):
+            if backbone.file:
+                weights.locate(backbone, settings, self.folder)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The suite that is disturbed: real weights, real pictures; and what it finds undisturbed.
 
 MobileNetV2 with its ImageNet weights learns handwritten digits (and photographs of flowers, where
-TFDS_DATA_DIR has them) out of 64 pictures: few, so that its twelve trials take seconds and share
+TFDS_DATA_DIR has them) out of 64 pictures: few, so that its eight trials take seconds and share
 features, frontiers and heads through the cache. What it scores says nothing; that a disturbed run
 scores the same, to the last bit, is what the campaign is about.
 """
@@ -16,11 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from bench.records import TrialResult
 from bench.running import store
 from bench.zoo import offline
+from benchmarks.essence import essence
 from tests.faults.runs import REPOSITORY, Place, Run, emptied
 
 NAME = "disturbed"
@@ -55,11 +53,6 @@ nowhere = Settings(cache=Path(sys.argv[1]).parent)
 model = weights.load(Backbone(name="MobileNetV2"), 96, nowhere).model
 model.save_weights(sys.argv[1])
 """
-TIMINGS = {
-    *("started_at", "seconds", "pictures_seconds", "images_per_second", "input_wait"),
-    *("execution", "environment"),
-}
-"""The only fields of a row in which two runs may differ."""
 
 
 @dataclass(frozen=True)
@@ -188,24 +181,6 @@ def measured(folder: Path, garbage: int = 0) -> dict[str, Any]:
     if len(seen.problems) != garbage:
         raise AssertionError(f"{garbage} lines are no rows, but: {seen.problems}")
     return {row.key: essence(row, folder) for row in seen.rows}
-
-
-def essence(row: TrialResult, folder: Path) -> dict[str, Any]:
-    """A row without timings, with the arrays of its predictions."""
-    content: dict[str, Any] = _without_timings(row.model_dump(mode="json"))
-    if row.predictions is not None:
-        file = folder / row.stack.id / row.predictions
-        with np.load(file, allow_pickle=False) as arrays:
-            content["arrays"] = {n: (str(a.dtype), a.shape, a.tobytes()) for n, a in arrays.items()}
-    return content
-
-
-def _without_timings(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _without_timings(v) for k, v in value.items() if k not in TIMINGS}
-    if isinstance(value, list):
-        return [_without_timings(v) for v in value]
-    return value
 
 
 def table(run: Run) -> str:

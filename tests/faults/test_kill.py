@@ -8,30 +8,19 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import psutil
 import pytest
 
-from bench.records import TrialResult
 from bench.running import store
+from benchmarks.essence import essence
+from tests.faults.runs import REPOSITORY, Place, Run
 
 pytestmark = pytest.mark.slow
 
-REPOSITORY = Path(__file__).parents[2]
 A_LONG_TIME = 120.0
-TIMINGS = {
-    *("started_at", "seconds", "pictures_seconds", "images_per_second", "input_wait"),
-    *("execution", "environment"),
-}
-"""The only fields of a row in which two runs may differ."""
-
 TINY = """
 description = "three quick trials of a tiny backbone"
 [data]
@@ -62,73 +51,18 @@ freezes = ["head_only", { top_blocks = 2 }, "scratch"]
 """
 
 
-class Run:
+def begun(suite: Path, results: Path, cache: Path) -> Run:
     """``bench run`` in a process group of its own, watched."""
+    temporary = results.with_name(f"{results.name}-temporary")
+    temporary.mkdir(exist_ok=True)
+    return Run(Place(suite, results, cache, suite.parent, temporary))
 
-    def __init__(self, suite: Path, results: Path, cache: Path) -> None:
-        self.folder = results / suite.stem
-        self._mark = uuid.uuid4().hex
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench", "run", str(suite), "--results", str(results)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=REPOSITORY,
-            start_new_session=True,
-            # Where the tests run in the background, a shell has SIGINT ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-            env={**os.environ, "BENCH_CACHE_DIR": str(cache), "BENCH_TEST_MARK": self._mark},
-        )
-        self.pid = self._process.pid
-        self.lines: list[str] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
 
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as stream:
-            self.lines.extend(iter(stream.readline, ""))
-
-    def workers(self) -> list[int]:
-        """Every live process of this run but the runner, whoever its parent is by now."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                ours = process.environ().get("BENCH_TEST_MARK") == self._mark
-                alive = process.status() != psutil.STATUS_ZOMBIE
-            except psutil.Error:
-                continue
-            if ours and alive and process.pid != self.pid:
-                found.append(process.pid)
-        return found
-
-    def rows(self) -> int:
-        """Whole lines in the store so far."""
-        return sum(f.read_bytes().count(b"\n") for f in self.folder.glob(f"*/{store.TRIALS}"))
-
-    def until(self, condition: Callable[[], Any]) -> Any:
-        """Wait for a true value, while the run goes on."""
-        end = time.monotonic() + A_LONG_TIME
-        while not (value := condition()):
-            assert self._process.poll() is None, "it ended too soon:\n" + "".join(self.lines)
-            assert time.monotonic() < end, "waited in vain:\n" + "".join(self.lines)
-            time.sleep(0.002)
-        return value
-
-    def ended(self) -> int:
-        """Wait for the end, and see that nobody outlives it. Gives the exit code."""
-        code = self._process.wait(A_LONG_TIME)
-        self._reader.join(10)
-        end = time.monotonic() + 10
-        while self.workers():
-            assert time.monotonic() < end, f"a worker outlives its runner: {self.workers()}"
-            time.sleep(0.02)
-        return code
-
-    def abandon(self) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
+def ended(run: Run) -> int:
+    """Wait for the end, and see that nobody outlives it. Gives the exit code."""
+    code = run.ended(A_LONG_TIME)
+    assert run.orphans() == [], "a worker outlives its runner"
+    return code
 
 
 class Suite:
@@ -139,18 +73,18 @@ class Suite:
         self.file.write_text(content)
         self.cache = folder / "cache"
         self._results = folder / "undisturbed"
-        run = Run(self.file, self._results, self.cache)
-        assert run.ended() == 0, "".join(run.lines)
-        self.expected = measured(run.folder)
+        run = begun(self.file, self._results, self.cache)
+        assert ended(run) == 0, run.said
+        self.expected = measured(run.place.folder)
 
     def check(self, results: Path, cache: Path) -> None:
         """Run to the end, and find what the undisturbed run found, bit for bit."""
-        run = Run(self.file, results, cache)
-        assert run.ended() == 0, "".join(run.lines)
-        assert list(run.folder.glob(store.SCRATCH + "*")) == []
-        assert list(run.folder.glob(f"*/{store.SCRATCH}*")) == []
+        run = begun(self.file, results, cache)
+        assert ended(run) == 0, run.said
+        assert list(run.place.folder.glob(store.SCRATCH + "*")) == []
+        assert list(run.place.folder.glob(f"*/{store.SCRATCH}*")) == []
         assert [p for p in (cache / "images").glob(".*") if p.is_dir()] == []
-        found = measured(run.folder)
+        found = measured(run.place.folder)
         assert list(found) != []
         assert found.keys() == self.expected.keys()
         for key, row in self.expected.items():
@@ -161,24 +95,10 @@ def measured(folder: Path) -> dict[str, Any]:
     """Everything that a table or a comparison could show, by key; every row ``ok``."""
     seen = store.read(folder)
     assert seen.problems == ()
+    for row in seen.rows:
+        assert (row.status, row.failed_guards) == ("ok", ())
+        assert row.predictions is not None
     return {row.key: essence(row, folder) for row in seen.rows}
-
-
-def essence(row: TrialResult, folder: Path) -> dict[str, Any]:
-    assert (row.status, row.failed_guards) == ("ok", ())
-    content: dict[str, Any] = without_timings(row.model_dump(mode="json"))
-    assert row.predictions is not None
-    with np.load(folder / row.stack.id / row.predictions, allow_pickle=False) as arrays:
-        content["arrays"] = {n: (str(a.dtype), a.shape, a.tobytes()) for n, a in arrays.items()}
-    return content
-
-
-def without_timings(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: without_timings(v) for k, v in value.items() if k not in TIMINGS}
-    if isinstance(value, list):
-        return [without_timings(v) for v in value]
-    return value
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +122,7 @@ def start() -> Iterator[Callable[[Path, Path, Path], Run]]:
     runs: list[Run] = []
 
     def begin(suite: Path, results: Path, cache: Path) -> Run:
-        runs.append(Run(suite, results, cache))
+        runs.append(begun(suite, results, cache))
         return runs[-1]
 
     yield begin
@@ -212,27 +132,30 @@ def start() -> Iterator[Callable[[Path, Path, Path], Run]]:
 
 def saw_epoch(run: Run, *, trial: int, epoch: int) -> None:
     place, words = f"[{trial}/", f" epoch {epoch}/"
-    run.until(lambda: any(line.startswith(place) and words in line for line in run.lines))
+    told = run.until(
+        lambda: any(line.startswith(place) and words in line for line in run.lines), A_LONG_TIME
+    )
+    assert told, f"it ended too soon, or was waited for in vain:\n{run.said}"
 
 
 def test_the_runner_is_killed(tiny: Suite, tmp_path: Path, start: Callable[..., Run]) -> None:
     """In its third trial, which nothing of the cache helps."""
     run = start(tiny.file, tmp_path / "results", tiny.cache)
     saw_epoch(run, trial=3, epoch=4)
-    assert run.rows() == 2
+    assert run.place.rows() == 2
     os.kill(run.pid, signal.SIGKILL)
-    assert run.ended() == -signal.SIGKILL
-    assert run.rows() == 2
+    assert ended(run) == -signal.SIGKILL
+    assert run.place.rows() == 2
     tiny.check(tmp_path / "results", tiny.cache)
 
 
 def test_a_worker_is_killed(tiny: Suite, tmp_path: Path, start: Callable[..., Run]) -> None:
     run = start(tiny.file, tmp_path / "results", tiny.cache)
     saw_epoch(run, trial=2, epoch=13)
-    (worker,) = run.workers()
+    (worker,) = run.kin()
     os.kill(worker, signal.SIGKILL)
-    assert run.ended() == 1
-    rows = store.read(run.folder).rows
+    assert ended(run) == 1
+    rows = store.read(run.place.folder).rows
     assert [r.status for r in rows] == ["ok", "failed", "ok"]
     assert "worker killed (SIGKILL)" in rows[1].reason
     tiny.check(tmp_path / "results", tiny.cache)
