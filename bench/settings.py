@@ -1,13 +1,16 @@
 """Where things lie on this machine: read once from the environment, then passed as a value."""
 
+import importlib
 import math
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
+from urllib.parse import unquote
 
 from platformdirs import user_cache_dir
-from pydantic import Field
+from pydantic import Field, SecretStr, field_serializer
 
 from bench.errors import BenchError, CacheError
 from bench.records import Record
@@ -24,12 +27,19 @@ class Settings(Record):
             are separated as in ``PATH``).
         tfds: the TensorFlow Datasets folder (``TFDS_DATA_DIR``), None for its own default.
         cache_bytes: how large the cache may grow (``BENCH_CACHE_GIB``, in GiB).
+        shared: URL of a store behind the cache that machines share (``BENCH_SHARED_CACHE``); it
+            may hold credentials.
     """
 
     cache: Path
     weights: tuple[Path, ...] = ()
     tfds: Path | None = None
     cache_bytes: int = Field(20 * _GIB, gt=0)
+    shared: SecretStr | None = None
+
+    @field_serializer("shared", when_used="json-unless-none")
+    def _to_worker(self, shared: SecretStr) -> str:
+        return shared.get_secret_value()
 
     def scratch(self) -> Path:
         """The cache folder, made if need be: for files without a name that end with their user.
@@ -57,14 +67,19 @@ class Settings(Record):
         named[str(self.cache)] = "<BENCH_CACHE_DIR>"
         if self.tfds:
             named[str(self.tfds)] = "<TFDS_DATA_DIR>"
+        if self.shared:
+            url = self.shared.get_secret_value()
+            shown = without_credentials(url)
+            named |= dict.fromkeys((url, shown, *_secrets(url)), "<BENCH_SHARED_CACHE>")
         return {p: named[p] for p in sorted(named, key=len, reverse=True) if len(p) > 1}
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Read the four settings. Folders need not exist yet.
+        """Read the five settings. Folders need not exist yet.
 
         Raises:
-            BenchError: ``BENCH_CACHE_GIB`` is no positive number.
+            BenchError: ``BENCH_CACHE_GIB`` is no positive number, or ``BENCH_SHARED_CACHE`` no URL
+                that can be opened with what is installed.
         """
         cache = environ.get("BENCH_CACHE_DIR") or user_cache_dir("keras-zoo-bench")
         weights = [p for p in environ.get("BENCH_WEIGHTS_DIR", "").split(os.pathsep) if p]
@@ -74,6 +89,7 @@ class Settings(Record):
             weights=tuple(Path(p).expanduser().absolute() for p in weights),
             tfds=Path(tfds).expanduser().absolute() if tfds else None,
             cache_bytes=_bytes(environ.get("BENCH_CACHE_GIB") or "20"),
+            shared=_shared(environ.get("BENCH_SHARED_CACHE") or ""),
         )
 
 
@@ -85,3 +101,78 @@ def _bytes(gib: str) -> int:
     if not 0 < count < math.inf:
         raise BenchError(f"BENCH_CACHE_GIB = {gib!r}: expected a positive number of GiB, like 20")
     return max(1, int(count * _GIB))
+
+
+# --------------------------------------------------------------------------- the shared cache's URL
+
+_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://[^?]*[^?/]+.*", re.DOTALL)
+_BUCKETS = ("s3", "s3a", "gs", "gcs")
+_CONTAINERS = re.compile(r"(abfss?|az|wasbs?)://[^:@/]*@")
+"""Where what stands before the @ is no user, but a folder."""
+
+
+def without_credentials(url: str) -> str:
+    """A URL as it may be shown: without user, password, and all that follows a question mark."""
+    if _CONTAINERS.match(url):
+        return url.partition("?")[0]
+    before, mark, after = url.partition("://")
+    start, rest = (f"{before}://", after) if mark else ("", url)
+    first = rest.partition("/")[0]
+    if "@" in first or re.search(r":(?!\d+$)", first):  # a secret may hold a slash
+        rest = rest.rpartition("@")[2] if "@" in rest else "***"
+    return start + rest.partition("?")[0]
+
+
+def redacted(text: str, url: str) -> str:
+    """A message without the credentials of a URL that it may quote."""
+    text = text.replace(url, without_credentials(url))
+    for secret in sorted(_secrets(url), key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
+
+
+def _secrets(url: str) -> Iterator[str]:
+    """Parts of a URL that nobody is to see, as they are and decoded; not those of a few letters."""
+    shown = without_credentials(url)
+    queries = re.findall(r"=([^&]*)", url.partition("?")[2])
+    user = "" if url.startswith(shown) else url.partition("://")[2].rpartition("@")[0]
+    for part in (user, *user.split(":", 1), *re.split("[:/@]", user), *queries):
+        yield from (form for form in {part, unquote(part)} if len(form) > 3)
+
+
+def _shared(url: str) -> SecretStr | None:
+    if not url:
+        return None
+    said, like = f"BENCH_SHARED_CACHE = {without_credentials(url)!r}", "s3://bucket/bench"
+    if not (match := _URL.fullmatch(url)) or "::" in url:
+        raise BenchError(f"{said}: expected a URL of a folder, like {like} or file:///mnt/bench")
+    scheme = match["scheme"]
+    if scheme in ("file", "local") and not url.startswith(f"{scheme}:///"):
+        raise BenchError(f"{said}: expected an absolute path after {scheme}://, so a third slash")
+    if scheme in _BUCKETS and without_credentials(url) != url.partition("?")[0]:
+        raise BenchError(
+            f"{said}: expected no credentials in a URL of {scheme}://, which are taken for the "
+            "bucket: leave them where its package looks for them (environment, files of the user)"
+        )
+    try:
+        importlib.import_module("fsspec").get_filesystem_class(scheme)
+    except ValueError as error:
+        raise BenchError(
+            f"{said}: expected a scheme that fsspec knows, like {like}, gs://bucket/bench or "
+            "file:///mnt/bench"
+        ) from error
+    except ImportError as error:
+        raise BenchError(f"{said}: expected {_package(scheme)}") from error
+    return SecretStr(url)
+
+
+def _package(scheme: str) -> str:
+    """What to install for a scheme, as the end of the sentence "expected ..."."""
+    try:
+        known = importlib.import_module("fsspec.registry").known_implementations[scheme]
+    except ImportError:
+        return "the package fsspec, which opens it: pip install -e '.[shared]'"
+    package = known["class"].partition(".")[0]
+    if package == "fsspec":
+        return f"what fsspec needs for {scheme}://: {known.get('err', 'see its documentation')}"
+    return f"the package {package}, which opens {scheme}://: pip install {package}"

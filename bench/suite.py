@@ -54,6 +54,7 @@ class Suite(Record):
         trial_minutes: wall time after which a trial is stopped, None for no limit.
         activations_gib: room for the tensors that phase 2 trains from; larger ones are recomputed.
         backend: what Keras computes with; None for what the environment says.
+        devices: over how many devices a trial spreads its batches.
         warnings: what is valid but unusual.
         claims: what somebody published about these trials.
     """
@@ -65,6 +66,7 @@ class Suite(Record):
     trial_minutes: float | None = None
     activations_gib: float = 8.0
     backend: Backend | None = None
+    devices: int = 1
     warnings: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
 
@@ -108,6 +110,7 @@ def load(path: Path, *, smoke: bool = False, changes: Sequence[str] = ()) -> Sui
         trial_minutes=parsed.limits.trial_minutes,
         activations_gib=parsed.limits.activations_gib,
         backend=parsed.execution.backend,
+        devices=parsed.execution.devices,
         warnings=(*_warnings(parsed), *left_out),
         claims=claims,
     )
@@ -146,6 +149,7 @@ def _checked(file: str, content: Mapping[str, Any]) -> SuiteFile:
     _check_names(file, parsed)
     _check_pairs(file, parsed)
     _check_sizes(file, parsed)
+    _check_devices(file, parsed)
     _check_count(file, parsed)
     return parsed
 
@@ -167,6 +171,21 @@ def _check_sizes(file: str, parsed: SuiteFile) -> None:
         if axes and value is not None:
             valid = f"nothing here, since matrix[{axes[0]}] has train_examples of its own"
             raise FileError(file, f"data.{key}", value, valid)
+
+
+def _check_devices(file: str, parsed: SuiteFile) -> None:
+    """What several devices can do at all; whether the machine has them is not the file's matter."""
+    execution, count = parsed.execution, parsed.execution.devices
+    if count > execution.batch_size:
+        valid = f"at most execution.batch_size, {execution.batch_size}: each has a part of a batch"
+        raise FileError(file, "execution.devices", count, valid)
+    if count > 1 and execution.backend == "torch":
+        valid = '1, since Keras spreads a batch over devices on "tensorflow" and "jax" only'
+        raise FileError(file, "execution.devices", count, valid)
+    for i, matrix in enumerate(parsed.matrix):
+        if count > 1 and any(trap != trap_table.NONE for trap in matrix.traps):
+            valid = f"1, since matrix[{i}] has traps, which are made on one device"
+            raise FileError(file, "execution.devices", count, valid)
 
 
 def _check_count(file: str, parsed: SuiteFile) -> None:

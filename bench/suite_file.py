@@ -38,6 +38,8 @@ from bench.zoo import traps as trap_table
 Backend = Literal["tensorflow", "jax", "torch"]
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
 EVERY = "all"
+MOST_DEVICES = 64
+"""Of one machine, which is as far as a trial reaches."""
 LARGEST_SEED = 2**32 - 1
 """NumPy's limit, and so that of ``keras.utils.set_random_seed``."""
 WEIGHTS = ("imagenet", "random")
@@ -184,10 +186,11 @@ class DataTable(Record):
 
 
 class ExecutionTable(Execution):
-    """``[execution]``. The backend is part of no trial: it belongs to the stack."""
+    """``[execution]``. Backend and devices are part of no trial: they belong to the stack."""
 
     batch_size: int = Field(32, ge=1, le=1_000_000)
     backend: Backend | None = None
+    devices: int = Field(1, ge=1, le=MOST_DEVICES)
 
 
 class LimitsTable(Record):

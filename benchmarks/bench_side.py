@@ -48,6 +48,8 @@ class Silence:
 
     def trial_ends(self, result: Row) -> None: ...
 
+    def noted(self, text: str) -> None: ...
+
 
 def main() -> None:
     """Run the suite in the file given."""

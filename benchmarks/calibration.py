@@ -41,7 +41,7 @@ from bench.progress import Progress
 from bench.records import Execution
 from bench.reporting.live import LiveReport
 from bench.reporting.live_sides import SidesReport
-from bench.running import cases, isolation, lockstep, runner, store
+from bench.running import cases, lockstep, process, runner, store
 from bench.running.isolation import LocalEngine
 from bench.running.lockstep import Side
 from bench.running.messages import Finished, Setup
@@ -74,7 +74,7 @@ def measure_trials(folder: Path) -> None:
         if trial.seed == first
         for seed in range(SEEDS)
     ]
-    _train(whole.model_copy(update={"trials": tuple(many)}), folder / HONEST, isolation.COMMAND)
+    _train(whole.model_copy(update={"trials": tuple(many)}), folder / HONEST, process.COMMAND)
     for name, fault in FAULTS.items():
         if fault.change:
             _train(whole, folder / name, command(name))
@@ -109,7 +109,7 @@ def _train(suite: Suite, folder: Path, worker: tuple[str, ...]) -> None:
 
 def measure_costs(folder: Path) -> None:
     """Measure in turns: the stack against itself, and against itself slowed down."""
-    _in_turns(folder / HONEST, isolation.COMMAND, ROUNDS)
+    _in_turns(folder / HONEST, process.COMMAND, ROUNDS)
     _in_turns(folder / SLOWED, command(SLOWED), SIDE_ROUNDS)
 
 
@@ -119,7 +119,7 @@ def _in_turns(folder: Path, worker: tuple[str, ...], rounds: int) -> None:
     console = Console(highlight=False)
     with ExitStack() as opened:
         sides = []
-        for name, start in (("A", isolation.COMMAND), ("B", worker)):
+        for name, start in (("A", process.COMMAND), ("B", worker)):
             held = opened.enter_context(store.writing(folder / name, settings.names(suite.folder)))
             scratch = opened.enter_context(held.scratch())
             setup = Setup.of(suite, settings, scratch).model_copy(

@@ -21,7 +21,7 @@ from bench.records import Backbone, Execution, Freeze
 
 if TYPE_CHECKING:
     from bench.measuring.steps import Batch, Step
-    from bench.training.trial import Workplace
+    from bench.training.grounds import Workplace
 
 BACKBONES = ("MobileNetV2", "EfficientNetV2B0", "ResNet50", "ConvNeXtTiny")
 IMAGE_SIZE, BATCH_SIZE = 96, 8
@@ -85,7 +85,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> "Workplace":
     """What the measurements of this process share, as a worker of ``bench measure`` has it."""
     from bench.settings import Settings
     from bench.training import execution
-    from bench.training.trial import Workplace
+    from bench.training.grounds import Workplace
 
     # Deterministic kernels are slower ones, and no result needs to be equal twice.
     stack = execution.configure(Execution(deterministic=False))

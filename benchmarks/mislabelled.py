@@ -44,7 +44,7 @@ def measure(dataset: str, examples: int | None, place: Any) -> dict[str, Any]:
     """One case."""
     from bench.records import Backbone, Data, Dataset, Freeze, Head, Phase, Splits, TrialSpec
     from bench.steps import pooled_name
-    from bench.training.trial import prepared_for
+    from bench.training.grounds import prepared_for
 
     data = Data(
         dataset=Dataset(name=dataset),
@@ -103,8 +103,8 @@ def main() -> None:
     from bench.records import Execution
     from bench.settings import Settings
     from bench.training import execution
+    from bench.training.grounds import Workplace
     from bench.training.transferability import SUSPECT_NEIGHBOURS, SUSPECT_SHARE
-    from bench.training.trial import Workplace
 
     stack = execution.configure(Execution())
     settings = Settings.from_environment()

@@ -248,7 +248,7 @@ def _fingerprint(name: str, precision: Numbers) -> NumericsResult:
     from bench.measuring import numerics, probing
     from bench.settings import Settings
     from bench.training import execution
-    from bench.training.trial import Workplace
+    from bench.training.grounds import Workplace
 
     settings = Settings.from_environment()
     stack = execution.detect(Execution())

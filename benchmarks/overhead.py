@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from bench.measuring.steps import Bursts
     from bench.measuring.subject import Subject
     from bench.training.batches import Pictures
-    from bench.training.trial import Workplace
+    from bench.training.grounds import Workplace
 
 LIMIT = 0.02
 """Of what measuring may add to a step."""
@@ -276,7 +276,7 @@ def measure_all(
     """Measure one workload after another; what is done is on disk before the next begins."""
     from bench.settings import Settings
     from bench.training import execution
-    from bench.training.trial import Workplace
+    from bench.training.grounds import Workplace
 
     # As bench measure does: deterministic kernels are slower ones.
     stack = execution.configure(Execution(precision=specs[0].precision, deterministic=False))

@@ -41,7 +41,7 @@ def trial_of(backbone: str) -> TrialSpec:
 def right(backbone: str, place: Any) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
     """How often each picture was classified rightly, and in which split it is."""
     from bench.steps import pooled_name
-    from bench.training.trial import prepared_for
+    from bench.training.grounds import prepared_for
 
     spec = trial_of(backbone)
     prepared = prepared_for(spec, place, False, lambda _: None, {})
@@ -110,7 +110,7 @@ def main() -> None:
     from bench.records import Execution
     from bench.settings import Settings
     from bench.training import execution
-    from bench.training.trial import Workplace
+    from bench.training.grounds import Workplace
 
     stack = execution.configure(Execution())
     settings = Settings.from_environment()

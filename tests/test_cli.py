@@ -27,7 +27,7 @@ from bench.errors import WorkerError
 from bench.records import Freeze, Guard, TrialResult
 from bench.reporting import doctor
 from bench.running import backends, isolation, known
-from bench.running.messages import Finished, Setup
+from bench.running.messages import Finished, Setup, Shared
 from bench.running.store import read, writing
 from bench.settings import Settings
 from bench.suite import load
@@ -371,6 +371,9 @@ class Engine:
 
     def execute(self, spec: object, report: object) -> Finished:
         return Finished(result=self.row(spec))
+
+    def share(self, step: object, report: object) -> Shared:
+        return Shared(seconds=0.0)
 
     def row(self, spec: object) -> TrialResult:
         return make_result(spec, **self.changes)  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from bench.records import Backbone, Freeze, Head, WeightsUsed
 from bench.settings import Settings
 from bench.training import execution
 from bench.training.batches import Pictures
-from bench.training.trial import Workplace
+from bench.training.grounds import Workplace
 from bench.zoo import weights
 
 

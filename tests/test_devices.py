@@ -93,6 +93,57 @@ def test_a_wrong_number_of_workers(workers: str) -> None:
         devices.places(workers, {})
 
 
+@pytest.mark.parametrize(
+    ("workers", "ids", "gpus"),
+    [
+        ("2", "5,6,7,8", ("5,6", "7,8")),
+        ("2", "5,6,7,8,9", ("5,6", "7,8")),
+        ("auto", "5,6,7,8,9", ("5,6", "7,8")),
+        ("1", "5,6", (None,)),
+        ("auto", "5,6,7", (None,)),
+        ("2", "", (None, None)),
+    ],
+)
+def test_a_worker_of_several_devices_has_as_many_gpus(
+    workers: str, ids: str, gpus: tuple[str | None, ...]
+) -> None:
+    assert devices.places(workers, {"CUDA_VISIBLE_DEVICES": ids}, each=2) == gpus
+
+
+def test_more_workers_of_several_devices_than_gpus() -> None:
+    said = "--workers 2: expected at most 1, one for each 2 GPUs that are visible"
+    with pytest.raises(BenchError, match=said):
+        devices.places("2", {"CUDA_VISIBLE_DEVICES": "5,6,7"}, each=2)
+
+
+# ---------------------------------------------------------------------------- several to a trial
+
+
+@pytest.mark.parametrize(
+    ("count", "backend", "ids", "said"),
+    [
+        (1, "torch", "", None),
+        (2, "tensorflow", "0,1", None),
+        (2, "jax", "", None),
+        (3, "jax", "4,5", "execution.devices = 3: expected at most 2, the GPUs that are visible: "),
+        (2, "torch", "0,1", "execution.devices = 2: expected 1 on torch: "),
+    ],
+)
+def test_what_is_in_the_way_of_several_devices(
+    count: int, backend: str, ids: str, said: str | None
+) -> None:
+    found = devices.problem(count, backend, {"CUDA_VISIBLE_DEVICES": ids})
+    assert found is None if said is None else (found or "").startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("device", "count"),
+    [("cpu", 1), ("cpu x2", 2), ("NVIDIA H200 x16", 16), ("GeForce x2 Super", 1), ("x2", 1)],
+)
+def test_a_stack_tells_its_number_of_devices(device: str, count: int) -> None:
+    assert devices.of_stack(device) == count
+
+
 # ------------------------------------------------------------------------------- asking a driver
 
 

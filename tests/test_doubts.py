@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import STACK, make_cost, make_result, make_spec
+from conftest import STACK, Silence, make_cost, make_result, make_spec
 
 from bench.errors import StoreError
 from bench.progress import Progress
@@ -17,8 +17,9 @@ from bench.running import clocks, doubts, runner, store
 from bench.running.clocks import Clocks
 from bench.running.doubting import Doubting, DoubtingSides
 from bench.running.doubts import Disk, Doubts
-from bench.running.messages import Finished
-from bench.tasks import Row, Spec
+from bench.running.local_fleet import LocalFleet
+from bench.running.messages import Finished, Shared
+from bench.tasks import Row
 
 GIB = 2**30
 SPEC = make_spec()
@@ -240,24 +241,17 @@ class Engine:
         report(Progress(stage="test"))
         return Finished(result=make_result(spec))
 
+    def share(self, step: Any, report: Any) -> Shared:
+        return Shared(seconds=0.0)
+
     def close(self) -> None: ...
-
-
-class Silent:
-    def begins(self, *_: object) -> None: ...
-
-    def trial_begins(self, spec: Spec) -> None: ...
-
-    def progress(self, spec: Spec, progress: Progress) -> None: ...
-
-    def trial_ends(self, result: Row) -> None: ...
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_run_on_a_disk_that_fills_up_keeps_its_rows_and_goes_on_later(
     machine: Machine, workers: int
 ) -> None:
-    class Filling(Silent):
+    class Filling(Silence):
         def trial_ends(self, result: Row) -> None:
             machine.free["results"] = 0
 
@@ -265,14 +259,20 @@ def test_a_run_on_a_disk_that_fills_up_keeps_its_rows_and_goes_on_later(
     folder = machine.folder / "results"
     engines = [Engine() for _ in range(workers)]
     filling = Doubting(Filling(), machine.doubts())
+
+    def run(held: store.Store) -> runner.Summary:
+        if len(engines) == 1:
+            return runner.run(trials, held, engines[0], filling)
+        return runner.run_on(trials, held, LocalFleet(engines), filling, literal=True)
+
     with store.writing(folder) as held, pytest.raises(StoreError, match="0 MiB are free"):
-        runner.run_side_by_side(trials, held, engines, filling)
+        run(held)
     kept = store.read(folder).rows
     assert kept
     machine.free["results"] = GIB * 9
     with store.writing(folder) as held:
-        listener = Doubting(Silent(), machine.doubts())
-        summary = runner.run_side_by_side(trials, held, [Engine()], listener)
+        listener = Doubting(Silence(), machine.doubts())
+        summary = runner.run(trials, held, Engine(), listener)
     assert len(summary.settled) == len(kept)
     assert len(store.read(folder).rows) == 4
 

@@ -12,17 +12,19 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import make_spec
+from conftest import Silence, make_spec
 
 from bench.costs import CostResult, CostSpec
 from bench.errors import WorkerError
 from bench.progress import Progress
-from bench.records import Backbone, Execution, Stack, TrialResult, TrialSpec
+from bench.records import Backbone, Execution, Stack, TrialSpec
 from bench.running import runner, store
 from bench.running.engines import local_engines
 from bench.running.isolation import LocalEngine
+from bench.running.local_fleet import LocalFleet
 from bench.running.messages import Setup
 from bench.settings import Settings
+from bench.tasks import Row
 
 FAULTS = Path(__file__).parent / "faults"
 A_FEW_SECONDS = 20.0
@@ -41,8 +43,7 @@ def measure(spec, place, report):
                       started_at="2026-01-01T00:00:00+00:00", reason=f"worker {{os.getpid()}}")
 
 m.note(f"worker {{os.getpid()}}")
-m.stub("bench.training.execution", configure=m.configure, environment=lambda: m.ENVIRONMENT)
-m.stub("bench.training.trial", Workplace=m.workplace, run_trial=m.run_trial)
+m.stub_training()
 m.stub("bench.measuring.cost", measure=measure)
 m.worker.main()
 """
@@ -100,19 +101,13 @@ def until(condition: Callable[[], Any]) -> None:
 def ignore(_: Progress) -> None: ...
 
 
-class Listener:
+class Listener(Silence):
     """Does at the end of a trial what a test says."""
 
     def __init__(self, at_end: Callable[[], object] = lambda: None) -> None:
         self._at_end = at_end
 
-    def begins(self, stack: Stack, trials: int, settled: int) -> None: ...
-
-    def trial_begins(self, spec: TrialSpec | CostSpec) -> None: ...
-
-    def progress(self, spec: TrialSpec | CostSpec, progress: Progress) -> None: ...
-
-    def trial_ends(self, result: TrialResult | CostResult) -> None:
+    def trial_ends(self, result: Row) -> None:
         self._at_end()
 
 
@@ -124,7 +119,7 @@ def run(
         store.writing(folder) as held,
         local_engines(bench.setup, None, (None, None), command) as engines,
     ):
-        return runner.run_side_by_side(trials, held, engines, heard or Listener())
+        return runner.run_on(trials, held, LocalFleet(engines), heard or Listener())
 
 
 # ------------------------------------------------------------------- what a worker starts with

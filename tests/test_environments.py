@@ -20,8 +20,8 @@ from bench.records import Execution
 from bench.running import environments, installers, recipes, stacks
 from bench.running.environments import NotMade, Ready
 from bench.running.installers import InstallError
-from bench.running.isolation import Worker
 from bench.running.messages import Setup
+from bench.running.process import Worker
 from bench.running.recipes import Recipe
 from bench.running.stacks import StackRequest
 from bench.settings import Settings

@@ -20,7 +20,7 @@ from bench.errors import WorkerError
 from bench.probes import ProbeSpec
 from bench.progress import Progress
 from bench.records import Backbone, Execution, TrialResult, TrialSpec
-from bench.running import channel, isolation
+from bench.running import channel, isolation, process
 from bench.running.endings import LOG_LINES, Ended
 from bench.running.isolation import LocalEngine
 from bench.running.messages import Setup
@@ -349,12 +349,12 @@ def test_a_result_that_arrived_while_the_runner_was_stopped_counts(
         worker = engine._worker
         assert worker is not None
 
-        class Slept(isolation.Patience):
+        class Slept(process.Patience):
             def look(self) -> float:
                 until(lambda: worker._channel._heard.qsize())
                 return 0.0
 
-        monkeypatch.setattr(isolation, "Patience", Slept)
+        monkeypatch.setattr(process, "Patience", Slept)
         assert result_of(engine, 0).status == "ok"
 
 
@@ -372,8 +372,8 @@ def test_a_result_on_its_way_while_the_runner_ends_its_worker_counts(
             kill(pid, number)
 
         with monkeypatch.context() as patch:
-            patch.setattr(isolation.Patience, "look", lambda _: 0.0)
-            patch.setattr(isolation.os, "killpg", late)
+            patch.setattr(process.Patience, "look", lambda _: 0.0)
+            patch.setattr(process.os, "killpg", late)
             assert result_of(engine, 0).status == "ok"
         assert killed == [worker.pid]
         assert result_of(engine, 1).status == "ok"
@@ -446,7 +446,7 @@ def test_an_end_is_explained(code: int, timed_out: bool, status: str, said: str)
 def test_a_worker_that_is_never_ready_is_an_error(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(isolation, "START_SECONDS", 2.0)
+    monkeypatch.setattr(process, "START_SECONDS", 2.0)
     said = "could not start: not ready after 2 s. waiting for a device that does not answer"
     with pytest.raises(WorkerError, match=said), bench.engine(start="never"):
         pass
@@ -456,7 +456,7 @@ def test_a_worker_that_is_never_ready_is_an_error(
 def test_a_worker_that_never_reads_what_a_pipe_cannot_hold_is_an_error(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(isolation, "START_SECONDS", 1.0)
+    monkeypatch.setattr(process, "START_SECONDS", 1.0)
     bench.setup = bench.setup.model_copy(update={"trials": (make_spec(),) * 400})
     assert len(bench.setup.model_dump_json()) > 4 * 2**16
     ends: list[WorkerError] = []
@@ -552,7 +552,7 @@ def test_nothing_is_left_after_twenty_trials(bench: Bench) -> None:
 def test_workers_that_do_not_start_leave_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(isolation, "START_SECONDS", 1.0)
+    monkeypatch.setattr(process, "START_SECONDS", 1.0)
     me = psutil.Process()
     before = me.num_fds()
     for start in ("dies", "never"):

@@ -334,12 +334,12 @@ def test_what_trials_really_leave_is_recognised(
     import tiny
 
     from bench.records import WeightsUsed
-    from bench.training import execution, trial
+    from bench.training import execution, grounds, trial
     from bench.zoo import weights
 
     used = WeightsUsed(source="random", sha256="0" * 64)
     loaded = weights.LoadedBackbone(tiny.backbone(), "minus_one_to_one", used, r"block(\d)_")
-    monkeypatch.setattr(trial.weights, "load", lambda *_: loaded)
+    monkeypatch.setattr(grounds.weights, "load", lambda *_: loaded)
     monkeypatch.setenv("KERAS_BACKEND", tiny.keras.backend.backend())
     data = Data(
         dataset=Dataset(name="digits"),
@@ -350,7 +350,7 @@ def test_what_trials_really_leave_is_recognised(
     )
     few, flip = {"data": data, "views": 2}, VIEW.augmentation
     spec = tiny.spec(Freeze(strategy="top_blocks", amount=1), augmentation=flip, **few)
-    place = trial.Workplace(
+    place = grounds.Workplace(
         settings,
         tmp_path,
         execution.detect(spec.execution),
@@ -385,3 +385,16 @@ def test_a_suites_backend_goes_before_what_the_environment_says(
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     monkeypatch.setattr(known_module.metadata, "version", lambda name: f"of.{name}")
     assert frameworks("jax") == "jax-of.jax_keras-of.keras_"
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "devices"),
+    [
+        ("cpu", "float32", 1),
+        ("cpu x2", "float32", 2),
+        ("NVIDIA H200 x16", "mixed_bfloat16", 16),
+    ],
+)
+def test_a_stacks_id_tells_its_devices(device: str, precision: str, devices: int) -> None:
+    stack = STACK.model_copy(update={"device": device, "precision": precision})
+    assert known_module._devices_of(stack.id) == devices

@@ -178,8 +178,7 @@ def measure(spec, place, report):
                       started_at="2026-01-01T00:00:00+00:00", reason=f"worker {{os.getpid()}}")
 
 m.note(f"worker {{os.getpid()}}")
-m.stub("bench.training.execution", configure=m.configure, environment=lambda: m.ENVIRONMENT)
-m.stub("bench.training.trial", Workplace=m.workplace, run_trial=m.run_trial)
+m.stub_training()
 m.stub("bench.measuring.cost", measure=measure)
 m.worker.main()
 """

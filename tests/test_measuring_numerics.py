@@ -23,7 +23,7 @@ from bench.records import Backbone, WeightsUsed
 from bench.running import store
 from bench.settings import Settings
 from bench.training import execution, fitting
-from bench.training.trial import Workplace
+from bench.training.grounds import Workplace
 from bench.zoo import preprocessing, weights
 
 SPEC = NumericsSpec(backbone=Backbone(name="MobileNetV2", weights="random"), image_size=16)

@@ -64,7 +64,7 @@ def test_a_worker_understands_each_kind_of_task() -> None:
     fingerprint = make_numerics()
     cost = CostSpec(backbone=SPEC.backbone, workload="inference")
     for spec in (SPEC, cost, make_spec()):
-        assert Task.model_validate_json(Task(spec=spec).model_dump_json()).spec == spec
+        assert Task.model_validate_json(Task(work=spec).model_dump_json()).work == spec
         assert ROWS[type(spec)].model_fields["spec"].annotation is type(spec)
     reply = Finished(result=fingerprint)
     assert Finished.model_validate_json(reply.model_dump_json()).result == fingerprint

@@ -12,7 +12,7 @@ from bench.measuring import subject
 from bench.measuring.subject import Subject
 from bench.records import Backbone, Environment, Freeze
 from bench.settings import Settings
-from bench.training.trial import Workplace
+from bench.training.grounds import Workplace
 from bench.zoo.rewriting import Rewrite
 from benchmarks import overhead
 from benchmarks.overhead import Added, Measured, Report

@@ -12,9 +12,10 @@ from conftest import STACK
 
 from bench.records import Freeze, Guard, Head, HeadLayer, Phase, TrialSpec, WeightsUsed
 from bench.settings import Settings
-from bench.training import execution, fitting, guards, protocol, stacking, trial
+from bench.training import execution, fitting, grounds, guards, protocol, stacking, trial
+from bench.training.grounds import Workplace
 from bench.training.recording import LossScaling
-from bench.training.trial import Workplace, run_trial
+from bench.training.trial import run_trial
 from bench.zoo import weights
 
 MLP = Head(name="mlp", layers=(HeadLayer(dense=8),))
@@ -251,7 +252,7 @@ def place(half: None, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Wo
     def load(*_: object) -> weights.LoadedBackbone:
         return weights.LoadedBackbone(tiny.backbone(), "minus_one_to_one", used, r"block(\d)_")
 
-    monkeypatch.setattr(trial.weights, "load", load)
+    monkeypatch.setattr(grounds.weights, "load", load)
     stack = STACK.model_copy(update={"precision": "mixed_float16"})
     return Workplace(settings, settings.cache, stack, execution.environment(), literal=True)
 

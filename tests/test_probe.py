@@ -16,9 +16,10 @@ from bench.probes import ProbeSpec
 from bench.progress import Progress
 from bench.records import Backbone, Data, Dataset, Freeze, Head, HeadLayer, Phase, WeightsUsed
 from bench.settings import Settings
-from bench.training import execution, probe, trial
+from bench.training import execution, grounds, probe
+from bench.training.grounds import Workplace
 from bench.training.probe import run_probe
-from bench.training.trial import Workplace, run_trial
+from bench.training.trial import run_trial
 from bench.zoo import weights
 
 pytest.importorskip("sklearn", reason="digits need the extra 'offline'")
@@ -62,7 +63,7 @@ def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         loaded.append(len(loaded))
         return weights.LoadedBackbone(tiny.backbone(), "minus_one_to_one", used, r"block(\d)_")
 
-    monkeypatch.setattr(trial.weights, "load", load)
+    monkeypatch.setattr(grounds.weights, "load", load)
     return loaded
 
 
@@ -195,7 +196,7 @@ def test_weights_that_are_not_there_fail_the_probe(
     def load(*_: object) -> None:
         raise WeightsError("no such file")
 
-    monkeypatch.setattr(trial.weights, "load", load)
+    monkeypatch.setattr(grounds.weights, "load", load)
     row = run_probe(SPEC, place, quietly)
     assert (row.status, row.reason) == ("failed", "no such file")
     assert row.dataset.train == 60

@@ -12,7 +12,9 @@ from bench.errors import StoreError
 from bench.progress import Progress
 from bench.records import Backbone, Freeze, Stack, Status, TrialResult, TrialSpec
 from bench.running import runner, slimming, store
-from bench.running.messages import Finished
+from bench.running.jobs import Job
+from bench.running.local_fleet import LocalFleet
+from bench.running.messages import Finished, Share, Shared
 
 TRIALS = tuple(make_spec(seed=seed) for seed in range(4))
 OTHER = STACK.model_copy(update={"keras_version": "3.16.0"})
@@ -30,6 +32,7 @@ class Fake:
     ) -> None:
         self.stack = stack
         self.executed: list[TrialSpec] = []
+        self.shared: list[Share] = []
         self.on_disk_before: list[tuple[str, ...]] = []
         self._file = folder / stack.id / store.TRIALS
         self._scratch = folder
@@ -46,6 +49,11 @@ class Fake:
         path = self._scratch / f"{spec.key}.npz"
         np.savez(path, probabilities=np.full(3, spec.seed))
         return Finished(result=self._result(spec), predictions=path)
+
+    def share(self, step: Share, report: Callable[[Progress], None]) -> Shared:
+        self.shared.append(step)
+        report(Progress(stage=step.stage))
+        return Shared(seconds=0.1, built={step.stage: 1})
 
     def close(self) -> None: ...
 
@@ -71,6 +79,21 @@ class Heard:
 
     def trial_ends(self, result: TrialResult) -> None:
         self.calls.append(("trial ends", result.spec.seed, result.predictions is not None))
+
+    def step_begins(self, job: Job) -> None:
+        self.calls.append(("step begins", job.stage))
+
+    def step_goes_on(self, job: Job, progress: Progress) -> None:
+        self.calls.append(("step goes on", job.stage))
+
+    def step_ends(self, job: Job, shared: Shared) -> None:
+        self.calls.append(("step ends", job.stage, dict(shared.built)))
+
+    def trial_is_lost(self, spec: TrialSpec) -> None:
+        self.calls.append(("trial is lost", spec.seed))
+
+    def noted(self, text: str) -> None:
+        self.calls.append(("noted", text))
 
 
 def run(
@@ -243,6 +266,7 @@ class Mate(Fake):
         self.closed = threading.Event()
 
     def execute(self, spec: TrialSpec, report: Callable[[Progress], None]) -> Finished:
+        self.closed.clear()  # while it had nothing to do, it was let go of
         self._meanwhile(spec)
         return super().execute(spec, report)
 
@@ -257,7 +281,7 @@ def together(
     heard: Heard | None = None,
 ) -> runner.Summary:
     with store.writing(folder) as held:
-        return runner.run_side_by_side(trials, held, engines, heard or Heard())
+        return runner.run_on(trials, held, LocalFleet(engines), heard or Heard())
 
 
 def test_groups_are_grounds_in_the_order_of_their_first_trial() -> None:
@@ -330,8 +354,22 @@ def test_one_thread_writes_and_tells(tmp_path: Path, monkeypatch: pytest.MonkeyP
     heard = Careful()
     together(tmp_path, [Mate(tmp_path), Mate(tmp_path)], heard=heard)
     assert threads == {threading.get_ident()}
-    assert len(heard.calls) == 1 + 4 * len(MIXED)
+    trials = [call for call in heard.calls if not str(call[0]).startswith("step")]
+    assert len(trials) == 1 + 4 * len(MIXED)
     assert heard.calls[0] == ("begins", STACK.id, len(MIXED), 0)
+
+
+def test_what_shared_steps_took_counts_once_in_the_first_trial_that_waits(tmp_path: Path) -> None:
+    trials = [t for t in MIXED if t.data.dataset.name == DATASETS[0]]
+    summary = together(tmp_path, [Mate(tmp_path), Mate(tmp_path)], trials)
+    steps = sum(summary.built.values())
+    assert summary.built == {"images": 1, "activations": steps - 2, "heads": 1}
+    rows = {row.key: row for row in stored(tmp_path)}
+    alone = make_result(trials[0]).seconds
+    assert rows[trials[0].key].seconds == pytest.approx(alone + 0.1 * (steps - 1))
+    assert rows[trials[0].key].pictures_seconds == pytest.approx(0.1)
+    assert [rows[t.key].seconds for t in trials[1:]] == [alone, alone]
+    assert [rows[t.key].pictures_seconds for t in trials[1:]] == [0.0, 0.0]
 
 
 def test_a_rerun_side_by_side_measures_what_is_left(tmp_path: Path) -> None:
@@ -359,7 +397,11 @@ def test_an_interrupt_ends_every_engine_and_keeps_what_was_finished(tmp_path: Pa
         assert engines[1].closed.wait(A_FEW_SECONDS), "nobody ended it"
 
     busy = threading.Event()
-    engines = [Mate(tmp_path, lambda _: busy.wait(A_FEW_SECONDS)), Mate(tmp_path, stuck)]
+    failing: dict[str, Status] = {t.key: "failed" for t in MIXED}
+    engines = [
+        Mate(tmp_path, lambda _: busy.wait(A_FEW_SECONDS)),
+        Mate(tmp_path, stuck, statuses=failing),
+    ]
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         together(tmp_path, engines, heard=Interrupting())
@@ -373,25 +415,19 @@ def test_an_interrupt_ends_every_engine_and_keeps_what_was_finished(tmp_path: Pa
 
 def test_a_defect_of_one_engine_is_raised_and_ends_the_other(tmp_path: Path) -> None:
     def stuck(_: TrialSpec) -> None:
+        busy.set()
         assert engines[1].closed.wait(A_FEW_SECONDS), "nobody ended it"
 
     def defect(_: TrialSpec) -> None:
+        busy.wait(A_FEW_SECONDS)
         raise ZeroDivisionError
 
+    busy = threading.Event()
     engines = [Mate(tmp_path, defect), Mate(tmp_path, stuck)]
     with pytest.raises(ZeroDivisionError):
         together(tmp_path, engines)
     (kept,) = store.read(tmp_path).rows  # complete, though its engine was being ended
     assert kept.spec in engines[1].executed
-
-
-def test_one_engine_runs_as_ever(tmp_path: Path) -> None:
-    alone, as_ever = Heard(), Heard()
-    summary = together(tmp_path / "a", [Mate(tmp_path)], heard=alone)
-    expected = run(tmp_path / "b", Fake(tmp_path), MIXED, as_ever)
-    assert alone.calls == as_ever.calls
-    assert [r.key for r in summary.measured] == [r.key for r in expected.measured]
-    assert [r.key for r in summary.measured] == [t.key for t in MIXED], "in the suite's order"
 
 
 def test_rows_that_no_longer_stand_are_measured_again(tmp_path: Path) -> None:
@@ -417,12 +453,16 @@ def test_what_finished_before_an_interruption_is_stored(tmp_path: Path) -> None:
             return answer
 
     class Interrupted(Heard):
+        """At the second trial, while the first has ended unheard."""
+
         def trial_begins(self, spec: TrialSpec) -> None:
-            finished.wait(10)
-            time.sleep(0.2)  # the thread that finished hands over what it has
-            raise KeyboardInterrupt
+            if [call for call in self.calls if call[0] == "trial begins"]:
+                finished.wait(10)
+                time.sleep(0.2)  # the thread that finished hands over what it has
+                raise KeyboardInterrupt
+            super().trial_begins(spec)
 
     engines = [Prompt(tmp_path), Prompt(tmp_path)]
     with pytest.raises(KeyboardInterrupt), store.writing(tmp_path) as held:
-        runner.run_side_by_side(TRIALS[:1], held, engines, Interrupted())
+        runner.run_on(TRIALS[:2], held, LocalFleet(engines), Interrupted(), literal=True)
     assert [row.key for row in store.read(tmp_path).rows] == [TRIALS[0].key]

@@ -33,7 +33,8 @@ from bench.records import (
 from bench.settings import Settings
 from bench.training import activations, execution, frontier, modes, protocol, stacking
 from bench.training.batches import Pictures
-from bench.training.trial import Workplace, run_trial
+from bench.training.grounds import Workplace
+from bench.training.trial import run_trial
 from bench.zoo import backbones, preprocessing, rewriting
 
 NEEDS = ("TFDS_DATA_DIR", "BENCH_WEIGHTS_DIR")

@@ -8,7 +8,17 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from conftest import ROOT, STACK, SUITE, Bench, make_dataset, make_phase, make_result, make_spec
+from conftest import (
+    ROOT,
+    STACK,
+    SUITE,
+    Bench,
+    Silence,
+    make_dataset,
+    make_phase,
+    make_result,
+    make_spec,
+)
 from conftest import refused as refusal
 
 from bench.errors import BenchError
@@ -314,7 +324,7 @@ def test_a_file_in_place_of_the_folder_stops_before_anything_is_measured(
     assert not (tmp_path / "results").exists()
 
 
-class Quiet:
+class Quiet(Silence):
     """A listener that counts what it is told."""
 
     def __init__(self) -> None:
@@ -363,7 +373,7 @@ def test_a_run_writes_each_trial_as_it_ends_and_those_settled_before(
     engine, quiet = Engine(runs), Quiet()
     mirror = tensorboard.Mirror(quiet, runs, lambda stack: held.settled(stack).values())
     specs = [make_spec(seed=s) for s in (9, 0, 1)]
-    runner.run_side_by_side(specs, held, [engine], mirror)
+    runner.run(specs, held, engine, mirror)
     assert engine.seen == [1, 2]
     assert len(list(runs.rglob("train"))) == 3
     assert quiet.told == ["begins 1", "trial", "test", "ok", "trial", "test", "ok"]
@@ -374,7 +384,7 @@ def test_a_disk_that_is_full_of_curves_stops_no_run(held: store.Store, tmp_path:
     (tmp_path / "runs").write_text("a file")
     mirror = tensorboard.Mirror(Quiet(), tmp_path / "runs", lambda _: [])
     specs = [make_spec(seed=s) for s in (0, 1)]
-    ran = runner.run_side_by_side(specs, held, [Engine(tmp_path)], mirror)
+    ran = runner.run(specs, held, Engine(tmp_path), mirror)
     assert ran.all_ok
     (problem,) = mirror.problems
     assert "cannot be written" in problem
@@ -385,18 +395,18 @@ def test_bench_run_takes_the_option(
 ) -> None:
     runs, mirrored = tmp_path / "runs", []
 
-    def side_by_side(trials, held, engines, listener):
+    def run(trials, held, engine, listener):
         mirrored.append(listener._listener)  # within the one that looks at the machine
         listener.begins(STACK, len(trials), 0)
         return runner.Summary((), ())
 
     class NoEngines:
         def __enter__(self) -> list:
-            return []
+            return [None]
 
         def __exit__(self, *_: object) -> None: ...
 
-    monkeypatch.setattr(runner, "run_side_by_side", side_by_side)
+    monkeypatch.setattr(runner, "run", run)
     monkeypatch.setattr("bench.running.engines.local_engines", lambda *_: NoEngines())
     assert SUITE in suite.read_text()
     file = tmp_path / "results" / "small" / STACK.id / store.TRIALS

@@ -13,8 +13,9 @@ from conftest import STACK
 from bench.errors import ImpossibleTrialError, UnknownNameError
 from bench.records import Freeze, Phase, Preprocessing, TrialSpec, WeightsUsed
 from bench.settings import Settings
-from bench.training import execution, protocol, trapped, trial
-from bench.training.trial import Workplace, run_trial
+from bench.training import execution, grounds, protocol, trapped
+from bench.training.grounds import Workplace
+from bench.training.trial import run_trial
 from bench.zoo import preprocessing, traps, weights
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -98,7 +99,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workplace:
     def load(*_: object) -> weights.LoadedBackbone:
         return weights.LoadedBackbone(tiny.backbone(), "minus_one_to_one", used, r"block(\d)_")
 
-    monkeypatch.setattr(trial.weights, "load", load)
+    monkeypatch.setattr(grounds.weights, "load", load)
     settings = Settings(cache=tmp_path / "cache")
     return Workplace(settings, tmp_path, STACK, execution.environment())
 

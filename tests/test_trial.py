@@ -14,8 +14,9 @@ from bench.errors import DatasetError
 from bench.progress import Progress
 from bench.records import Freeze, Head, Phase, TrialSpec, WeightsUsed
 from bench.settings import Settings
-from bench.training import execution, protocol, trial
-from bench.training.trial import Workplace, run_trial
+from bench.training import execution, grounds, protocol, trial
+from bench.training.grounds import Workplace
+from bench.training.trial import run_trial
 from bench.zoo import same_weights, weights
 
 pytest.importorskip("sklearn", reason="digits need the extra 'offline'")
@@ -36,7 +37,7 @@ def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*_: object) -> weights.LoadedBackbone:
         return weights.LoadedBackbone(tiny.backbone(), "minus_one_to_one", used, r"block(\d)_")
 
-    monkeypatch.setattr(trial.weights, "load", load)
+    monkeypatch.setattr(grounds.weights, "load", load)
 
 
 def digits(freeze: Freeze | None = None, **changes: object) -> TrialSpec:
@@ -91,7 +92,7 @@ def test_the_stacks_precision_is_in_force_in_every_trial(
         used = WeightsUsed(source="random", sha256="0" * 64)
         return weights.LoadedBackbone(model, "minus_one_to_one", used, r"block(\d)_")
 
-    monkeypatch.setattr(trial.weights, "load", load)
+    monkeypatch.setattr(grounds.weights, "load", load)
     for _ in range(2):
         row, _ = run_trial(digits(), dataclasses.replace(place, stack=stack), lambda _: None)
         assert row.status == "ok", row.reason
@@ -107,7 +108,7 @@ def test_other_weights_than_those_of_earlier_rows_are_not_measured(
         used = WeightsUsed(source="tiny.h5", sha256="1" * 64)
         return weights.LoadedBackbone(tiny.backbone(), "minus_one_to_one", used, r"block(\d)_")
 
-    monkeypatch.setattr(trial.weights, "load", load)
+    monkeypatch.setattr(grounds.weights, "load", load)
     name = same_weights.name_of(digits().backbone)
     before = dataclasses.replace(place, earlier_weights={name: "0" * 64})
     row, predictions = run_trial(digits(), before, lambda _: None)

@@ -67,7 +67,7 @@ def stubbed(folder: Path, trials: dict[int, str] | None = None) -> tuple[str, ..
 
 
 def task(spec: TrialSpec) -> str:
-    return Task(spec=spec).model_dump_json()
+    return Task(work=spec).model_dump_json()
 
 
 def test_a_worker_ends_well_when_its_input_closes(tmp_path: Path) -> None:
@@ -88,9 +88,7 @@ def test_what_a_framework_prints_goes_to_standard_error(tmp_path: Path) -> None:
         "    os.write(1, b'written\\n')\n"
         "    subprocess.run(['echo', 'by a child'], check=True)\n"
         "m.trial_prints = trial_prints\n"
-        "m.stub('bench.training.execution', configure=m.configure,"
-        " environment=lambda: m.ENVIRONMENT)\n"
-        "m.stub('bench.training.trial', Workplace=m.workplace, run_trial=m.run_trial)\n"
+        "m.stub_training()\n"
         "m.worker.main()\n"
     ).format(orders=stubbed(tmp_path, {0: "prints"})[-1], folder=str(STUBBED.parent))
     replies, errors, code = converse(

@@ -11,13 +11,12 @@ from collections.abc import Iterable
 from bench import steps
 from bench.analysis.candidates import Known
 from bench.records import TrialSpec
+from bench.running.expected import TRAINING, trained_share
 
 PROCESS_SECONDS = 12.0
 """Assumed: a worker's start, import of its framework included, and loading a backbone."""
 OVERHEAD = 3.0
 """Assumed: guards and compilation of a phase 2."""
-TRAINING = 3.0
-"""Forward passes that a training step of the same layers takes: one forwards, two backwards."""
 COST_SECONDS = 25.0
 """Assumed: a measurement of inference, until one was made."""
 
@@ -94,7 +93,7 @@ class Pace:
     def _tuning(self, spec: TrialSpec, pace: float, sizes: tuple[int, int, int]) -> float:
         if spec.phase2 is None:
             return OVERHEAD
-        factor = self._per_step.get(spec.freeze.label, TRAINING * _share(spec))
+        factor = self._per_step.get(spec.freeze.label, TRAINING * trained_share(spec.freeze))
         return OVERHEAD + factor * pace * spec.phase2.epochs * sizes[0]
 
     def _factors(self) -> dict[str, float]:
@@ -106,11 +105,3 @@ class Pace:
                 passes = len(row.phase2.epochs) * row.dataset.train * pace
                 found.setdefault(spec.freeze.label, []).append(row.phase2.seconds / passes)
         return {label: statistics.mean(factors) for label, factors in found.items()}
-
-
-def _share(spec: TrialSpec) -> float:
-    """How much of a forward pass a strategy trains, roughly: later layers work on small maps."""
-    amount = spec.freeze.amount
-    if spec.freeze.strategy == "top_fraction" and isinstance(amount, float):
-        return amount
-    return 1.0

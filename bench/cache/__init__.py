@@ -9,22 +9,26 @@ beside its place, flushed to disk, then renamed; opening one checks its files ag
 bit by bit where this process has not done so before (``checksums``). When an entry is
 complete, those least recently used go, of whatever kind, until all of it fits ``BENCH_CACHE_GIB``.
 
-``folders`` is what all kinds share. ``arrays`` is for training code: NumPy arrays under an
+``folders`` is what all kinds share, ``shared`` the store that several machines have behind their
+caches, ``which`` tells these apart. ``arrays`` is for training code: NumPy arrays under an
 identity. Pictures have a layout of their own, in ``data/picture_cache.py``.
 """
 
 from bench.cache.arrays import Arrays, ArraysWriter, building, key, let_go, manifests, read, reserve
 from bench.cache.folders import (
+    BUILT,
     KINDS,
-    CacheEntry,
     DamagedEntryError,
     clear,
-    entries,
     sweep,
     trim,
 )
+from bench.cache.listing import CacheEntry, entries
+from bench.cache.shared import remarks
+from bench.cache.which import identity
 
 __all__ = [
+    "BUILT",
     "KINDS",
     "Arrays",
     "ArraysWriter",
@@ -33,10 +37,12 @@ __all__ = [
     "building",
     "clear",
     "entries",
+    "identity",
     "key",
     "let_go",
     "manifests",
     "read",
+    "remarks",
     "reserve",
     "sweep",
     "trim",

@@ -7,7 +7,7 @@ import mmap
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -15,12 +15,12 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.cache import checksums
+from bench.cache import checksums, shared
 from bench.cache.checksums import MANIFEST
 from bench.cache.folders import (
     DamagedEntryError,
-    described,
     explaining,
+    fetched,
     keyed,
     now,
     opened,
@@ -28,6 +28,7 @@ from bench.cache.folders import (
     slug,
     writing,
 )
+from bench.cache.listing import described
 from bench.records import Record
 from bench.settings import Settings
 
@@ -76,6 +77,8 @@ def key(identity: Mapping[str, object]) -> str:
 def read(settings: Settings, kind: str, identity: Mapping[str, object]) -> Arrays | None:
     """Open an entry and note the use; None where it is absent or damaged.
 
+    What is not in the cache of this machine is fetched from the one that machines share.
+
     Args:
         settings: where the cache lies.
         kind: one of ``KINDS``, save ``images``, whose entries have another layout.
@@ -86,12 +89,23 @@ def read(settings: Settings, kind: str, identity: Mapping[str, object]) -> Array
         UnknownNameError: there is no such kind.
     """
     for path in keyed(settings, kind, key(identity)):
-        try:
+        with suppress(DamagedEntryError):
             if found := opened(path, _read):
                 return found
-        except DamagedEntryError:
-            continue
+    if (copy := shared.find(settings, kind, key(identity))) is None:
+        return None
+    path = _place(settings, kind, identity, str(copy.entry.get("label", "")))
+    if fetched(settings, path, _read, copy):
+        with suppress(DamagedEntryError):
+            return opened(path, _read)
     return None
+
+
+def _place(settings: Settings, kind: str, identity: Mapping[str, object], label: str) -> Path:
+    """Where an entry lies, whatever its label, or will lie."""
+    there = keyed(settings, kind, key(identity))
+    new = root(settings, kind) / f"{slug(label) or kind}-{key(identity)}"
+    return there[0] if there else new
 
 
 def manifests(
@@ -127,9 +141,7 @@ def building(
         CacheError: the cache cannot be written.
         UnknownNameError: there is no such kind.
     """
-    there = keyed(settings, kind, key(identity))
-    new = root(settings, kind) / f"{slug(label) or kind}-{key(identity)}"
-    path = there[0] if there else new
+    path = _place(settings, kind, identity, label)
     with writing(settings, path, _read) as folder:
         if folder is None:
             yield None

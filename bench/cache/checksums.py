@@ -38,7 +38,9 @@ class _File(BaseModel):
     check: str
 
 
-class _Manifest(BaseModel):
+class Stated(BaseModel):
+    """What a manifest says: of the other files, by name; and what its kind says of the entry."""
+
     model_config = ConfigDict(extra="forbid")
 
     files: dict[str, _File]
@@ -86,7 +88,7 @@ def manifest(folder: Path) -> dict[str, Any]:
     Raises:
         OSError, ValueError: it is not there, or not as it was written.
     """
-    return _unsealed(folder).entry
+    return unsealed((folder / MANIFEST).read_bytes()).entry
 
 
 def verified(folder: Path, besides: Collection[str] = ()) -> dict[str, Any]:
@@ -99,7 +101,7 @@ def verified(folder: Path, besides: Collection[str] = ()) -> dict[str, Any]:
     Raises:
         OSError, ValueError: something is missing, or not as it was written.
     """
-    stated = _unsealed(folder)
+    stated = unsealed((folder / MANIFEST).read_bytes())
     for name, expected in stated.files.items():
         file = folder / name
         size = file.stat().st_size
@@ -113,15 +115,20 @@ def verified(folder: Path, besides: Collection[str] = ()) -> dict[str, Any]:
     return stated.entry
 
 
-def _unsealed(folder: Path) -> _Manifest:
-    content = (folder / MANIFEST).read_bytes()
+def unsealed(content: bytes) -> Stated:
+    """Understand a manifest.
+
+    Raises:
+        ValidationError: it is as it was written, but not as this version of Bench would.
+        ValueError: it is not as it was written.
+    """
     seal = _SEALED.match(content)
     if seal is None:
         raise ValueError(f"{MANIFEST} has no checksum: an older Bench wrote it, or it is damaged")
     rest = content[seal.end() :]
     if zlib.crc32(rest) != int(seal[1], 16):
         raise ValueError(f"{MANIFEST} is not as it was written: its checksum does not fit")
-    return _Manifest.model_validate(json.loads(b"{" + rest))
+    return Stated.model_validate(json.loads(b"{" + rest))
 
 
 def _stamp(file: Path, check: str) -> _Stamp:

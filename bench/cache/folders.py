@@ -1,28 +1,31 @@
-"""Folders of the cache: written and opened as a whole, listed, cleared, kept under the cap."""
+"""Folders of the cache: written, fetched and opened as a whole, cleared, kept under the cap."""
 
-import json
+import errno
 import os
 import re
 import shutil
 import tempfile
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
-from pydantic import AliasChoices, BaseModel, Field
 
-from bench.cache import checksums
+from bench.cache import checksums, shared
 from bench.cache.disk import to_disk
+from bench.cache.shared import Copy
 from bench.errors import CacheError, UnknownNameError
 from bench.settings import Settings
 
 KINDS = ("images", "activations", "heads", "modes")
 """Folders of the cache that are kept under its cap."""
+
+BUILT: Counter[str] = Counter()
+"""Entries that this process has built, by kind: what it found, or fetched, does not count."""
 
 STACKS = "stacks"
 """The folder of isolated environments: they are never removed to make room."""
@@ -31,39 +34,15 @@ EVERY = (*KINDS, STACKS)
 """Nothing else under ``BENCH_CACHE_DIR`` is ever listed or removed."""
 
 MANIFEST = checksums.MANIFEST
-_ENTRY = re.compile(r"[\w-]+-[0-9a-f]{16,32}", re.ASCII)
-_TEMPORARY = re.compile(rf"\.({_ENTRY.pattern})\.\w+", re.ASCII)
-_LOCK = re.compile(rf"\.({_ENTRY.pattern})\.lock", re.ASCII)
+ENTRY = re.compile(r"[\w-]+-[0-9a-f]{16,32}", re.ASCII)
+_TEMPORARY = re.compile(rf"\.({ENTRY.pattern})\.\w+", re.ASCII)
+_LOCK = re.compile(rf"\.({ENTRY.pattern})\.lock", re.ASCII)
 
 T = TypeVar("T")
-M = TypeVar("M", bound=BaseModel)
 
 
 class DamagedEntryError(Exception):
     """An entry is not what its manifest says. Callers rebuild it, or raise a CacheError."""
-
-
-@dataclass(frozen=True)
-class CacheEntry:
-    """One entry, for lists.
-
-    Attributes:
-        path: its folder.
-        kind: one of ``EVERY``.
-        name: the dataset of pictures; the label of anything else.
-        size: pixels of each side of pictures; None for anything else.
-        items: pictures, arrays, or installed packages.
-        bytes: on disk.
-        last_used: in UTC.
-    """
-
-    path: Path
-    kind: str
-    name: str
-    size: int | None
-    items: int
-    bytes: int
-    last_used: datetime
 
 
 # ---------------------------------------------------------------------------- entries of any kind
@@ -87,7 +66,7 @@ def keyed(settings: Settings, kind: str, key: str) -> list[Path]:
         CacheError: the cache cannot be read.
         UnknownNameError: there is no such kind.
     """
-    return sorted(_folders(settings, kind, re.compile(rf"[^.].*-{re.escape(key)}")))
+    return sorted(folders_of(settings, kind, re.compile(rf"[^.].*-{re.escape(key)}")))
 
 
 def slug(text: str) -> str:
@@ -134,23 +113,77 @@ def writing(settings: Settings, path: Path, read: Callable[[Path], Any]) -> Iter
     Raises:
         CacheError: the cache cannot be written.
     """
+    fetched = finished = False
     with ExitStack() as held:
         with explaining(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             held.enter_context(FileLock(lock(path)))
             _remove_leftovers(path)
-            folder = None if _complete(path, read) else _temporary(path)
+            complete = _complete(path, read)
+            if not complete and (copy := _shared(settings, path)):
+                complete = fetched = _fetch(copy, path, read)
+            folder = None if complete else _temporary(path)
         if folder is None:
             yield None
-            return
-        held.callback(shutil.rmtree, folder, ignore_errors=True)
-        yield folder
-        finished = (folder / MANIFEST).is_file()
-        if finished:
-            with explaining(path):
-                _appear(folder, path)
+        else:
+            held.callback(shutil.rmtree, folder, ignore_errors=True)
+            yield folder
+            if finished := (folder / MANIFEST).is_file():
+                with explaining(path):
+                    checksums.seal(folder)
+                    _appear(folder, path)
+                BUILT[path.parent.name] += 1
     if finished:
+        shared.publish(settings, path)
+    if finished or fetched:
         trim(settings, path)
+
+
+def fetched(
+    settings: Settings, path: Path, read: Callable[[Path], Any], copy: Copy | None = None
+) -> bool:
+    """Fetch an entry from the store that machines share, unless another process just has.
+
+    Args:
+        settings: name the store, and say how large the cache may grow.
+        path: where the entry will lie.
+        read: as in ``opened``.
+        copy: of the store; None to look for it.
+
+    Returns:
+        Whether the entry is there now. A cache that cannot be written is told of by who builds.
+    """
+    if (copy := copy or _shared(settings, path)) is None:
+        return False
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock(path)):
+            _remove_leftovers(path)
+            if not (_complete(path, read) or _fetch(copy, path, read)):
+                return False
+    except (OSError, NotImplementedError):
+        return False
+    trim(settings, path)
+    return True
+
+
+def _shared(settings: Settings, path: Path) -> Copy | None:
+    return shared.find(settings, path.parent.name, shared.key_of(path))
+
+
+def _fetch(copy: Copy, path: Path, read: Callable[[Path], Any]) -> bool:
+    """Under the lock, put a copy in its place; whether it is what is expected there."""
+    folder = _temporary(path)
+    try:
+        if not copy.download(folder):
+            return False
+        _appear(folder, path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if not _complete(path, read):
+        copy.refuse()
+        return False
+    return True
 
 
 @contextmanager
@@ -165,65 +198,12 @@ def explaining(path: Path) -> Iterator[None]:
         ) from error
 
 
-def described(settings: Settings, kind: str, model: type[M]) -> list[tuple[Path, M]]:
-    """Entries of a kind with their manifests; what has none, or a damaged one, is left out."""
-    found = []
-    for path in _folders(settings, kind, _ENTRY):
-        with suppress(OSError, ValueError):
-            found.append((path, model.model_validate(checksums.manifest(path))))
-    return found
-
-
 def now() -> str:
     """UTC, ISO 8601 with microseconds: sorts by time."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
-# ------------------------------------------------------------------------------- lists and the cap
-
-
-class _Listed(BaseModel):
-    name: str = Field(validation_alias=AliasChoices("label", "name"))
-    size: int | None = None
-    pictures: int | None = None
-    arrays: dict[str, Any] = {}
-    packages: dict[str, Any] = {}
-
-
-def entries(settings: Settings, kinds: Sequence[str] | None = None) -> list[CacheEntry]:
-    """Every entry whose manifest can be read, by kind, name and size.
-
-    Args:
-        settings: where the cache lies.
-        kinds: None for those under the cap.
-
-    Raises:
-        UnknownNameError: there is no such kind.
-    """
-    found = [
-        CacheEntry(
-            path=path,
-            kind=kind,
-            name=manifest.name,
-            size=manifest.size,
-            items=manifest.pictures or len(manifest.arrays or manifest.packages),
-            bytes=_bytes(path),
-            last_used=datetime.fromtimestamp(_last_used(path), UTC),
-        )
-        for kind in kinds or KINDS
-        for path, manifest in _listed(settings, kind)
-    ]
-    return sorted(found, key=lambda e: (EVERY.index(e.kind), e.name, e.size or 0, e.path))
-
-
-def _listed(settings: Settings, kind: str) -> list[tuple[Path, _Listed]]:
-    """Whatever lies there, of an older Bench and environments too, which have no checksums."""
-    found = []
-    for path in _folders(settings, kind, _ENTRY):
-        with suppress(OSError, ValueError, AttributeError, RecursionError):
-            content = json.loads((path / MANIFEST).read_bytes())
-            found.append((path, _Listed.model_validate(content.get("entry", content))))
-    return found
+# ----------------------------------------------------------------------------- removal and the cap
 
 
 def clear(settings: Settings, kinds: Sequence[str] | None = None) -> int:
@@ -243,8 +223,8 @@ def clear(settings: Settings, kinds: Sequence[str] | None = None) -> int:
     freed = 0
     try:
         for kind in kinds or KINDS:
-            for pattern in (_TEMPORARY, _ENTRY):
-                for folder in _folders(settings, kind, pattern):
+            for pattern in (_TEMPORARY, ENTRY):
+                for folder in folders_of(settings, kind, pattern):
                     freed += _remove_unless_held(folder)
     except OSError as error:
         raise CacheError(f"cannot clear the cache {settings.cache}: {error}") from error
@@ -262,13 +242,13 @@ def trim(settings: Settings, keep: Path) -> None:
         settings: where the cache lies and how large it may be.
         keep: the entry just written: it stays.
     """
-    cap, kept = settings.cache_bytes, _bytes(keep)
+    cap, kept = settings.cache_bytes, bytes_of(keep)
     with explaining(keep), FileLock(settings.cache / ".trim.lock"):
         sweep(settings)
         others = {
-            path: (size := _bytes(path), size <= cap, _last_used(path))
+            path: (size := bytes_of(path), size <= cap, last_used(path))
             for kind in KINDS
-            for path in _folders(settings, kind, _ENTRY)
+            for path in folders_of(settings, kind, ENTRY)
             if path != keep
         }
         excess = sum(size for size, _, _ in others.values()) + (kept if kept <= cap else 0) - cap
@@ -288,7 +268,7 @@ def sweep(settings: Settings) -> None:
         CacheError: the cache cannot be read.
     """
     for kind in EVERY:
-        for folder in _folders(settings, kind, _TEMPORARY):
+        for folder in folders_of(settings, kind, _TEMPORARY):
             with suppress(OSError):
                 _remove_unless_held(folder)
         for file in _names(settings, kind, _LOCK):
@@ -299,7 +279,12 @@ def sweep(settings: Settings) -> None:
                 _forget_lock(file, entry)
 
 
-def _folders(settings: Settings, kind: str, pattern: re.Pattern[str]) -> list[Path]:
+def folders_of(settings: Settings, kind: str, pattern: re.Pattern[str]) -> list[Path]:
+    """Folders of a kind whose names match.
+
+    Raises:
+        CacheError: the cache cannot be read.
+    """
     return [p for p in _names(settings, kind, pattern) if p.is_dir()]
 
 
@@ -331,13 +316,17 @@ def _complete(path: Path, read: Callable[[Path], Any]) -> bool:
 
 def _appear(folder: Path, path: Path) -> None:
     """All of it reaches the disk before the name does: a power cut leaves it whole or absent."""
-    checksums.seal(folder)
     for file in folder.iterdir():
         to_disk(file)
     to_disk(folder)
     folder.chmod(0o755)  # mkdtemp's 0700 would hide it from who shares the cache
     _remove(path)
-    folder.rename(path)
+    try:
+        folder.rename(path)
+    except OSError as error:
+        # A network file system may show late what another machine has put there: it is as good.
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
 
 
 def _remove_leftovers(path: Path) -> None:
@@ -353,7 +342,7 @@ def _remove_unless_held(folder: Path) -> int:
     entry = folder.with_name(temporary[1]) if temporary else folder
     try:
         with FileLock(lock(entry), timeout=0):
-            size = _bytes(folder)
+            size = bytes_of(folder)
             _remove(folder)
             _forget_lock(lock(entry), entry)
             return size
@@ -376,14 +365,17 @@ def _remove(folder: Path) -> None:
     """Rename first: a reader finds all of it, or nothing."""
     if not folder.exists():
         return
-    doomed = folder
-    if not folder.name.startswith("."):
-        doomed = _temporary(folder)
-        folder.rename(doomed / "entry")
-    shutil.rmtree(doomed)
+    if folder.name.startswith("."):
+        shutil.rmtree(folder)
+        return
+    doomed = _temporary(folder)
+    folder.rename(doomed / "entry")
+    # NFS keeps a file that is mapped under another name in its folder: a later sweep removes both.
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
-def _bytes(folder: Path) -> int:
+def bytes_of(folder: Path) -> int:
+    """Bytes of all files in it."""
     total = 0
     for place, _, names in os.walk(folder):
         for name in names:
@@ -392,7 +384,7 @@ def _bytes(folder: Path) -> int:
     return total
 
 
-def _last_used(path: Path) -> float:
+def last_used(path: Path) -> float:
     """Seconds since 1970; 0 for what has no manifest."""
     try:
         return (path / MANIFEST).stat().st_mtime

@@ -150,7 +150,8 @@ def _engine(
         setup = Setup.of(of_question, settings, scratch)
         known = earlier_weights.read(held.folder, question.trials)
         gpu = (*devices.visible(), None)[0]
-        changes = {"gpu": gpu, "earlier_weights": known, "memory_limit": limit}
+        # It measures costs in the same process, which is what one device costs.
+        changes = {"gpu": gpu, "devices": 1, "earlier_weights": known, "memory_limit": limit}
         setup = setup.model_copy(update=changes)
         minutes = suite.trial_minutes
         engine = adaptive.Switch(setup, 60 * minutes if minutes else None)

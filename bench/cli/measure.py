@@ -89,7 +89,7 @@ def measure(
             out.print(case.label, markup=False, soft_wrap=True)
         return
     folder, settings = results / asked.name, Settings.from_environment()
-    _check_files(asked, settings)
+    asked.check_files(settings)
     here = doubts(folder, settings, most)
     with interruptible():
         for run in range(1, runs + 1):
@@ -111,19 +111,6 @@ def _asked(
     if path is None:
         return cases.of_backbones(what, choice)
     return cases.of_suite(suites.load(path, smoke=smoke, changes=changes), choice)
-
-
-def _check_files(asked: "Asked[CostSpec]", settings: "Settings") -> None:
-    """Look into model files before anything is written.
-
-    Raises:
-        BenchError: one is not there, or not to be loaded.
-    """
-    from bench.zoo import weights
-
-    for backbone in dict.fromkeys(case.backbone for case in asked.cases):
-        if backbone.file:
-            weights.locate(backbone, settings, asked.folder)
 
 
 def _measure_costs(
@@ -176,7 +163,7 @@ def _measure_costs(
             with local_engines(setup, 60 * asked.minutes, gpu) as engines, live:
                 here.started(*engines)
                 listener = Doubting(live, here)
-                summary = runner.run_side_by_side(asked.cases, held, engines, listener, stands)
+                summary = runner.run(asked.cases, held, engines[0], listener, stands)
     return summary.all_ok
 
 

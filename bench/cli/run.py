@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli import fleets
 from bench.cli.console import Changes, err, interruptible, notes, out, suite_path
 from bench.cli.show import Form, tables_of
 from bench.cli.watching import MemoryLimit, doubts, memory_limit
@@ -14,8 +15,8 @@ from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.records import Stack
+    from bench.running.listening import FleetListener
     from bench.running.plan import Plan
-    from bench.running.runner import Listener
     from bench.running.store import Store
     from bench.settings import Settings
     from bench.suite import Suite
@@ -43,9 +44,11 @@ def run(
     literal: Annotated[
         bool, typer.Option("--literal", help="Share nothing: each trial step by step.")
     ] = False,
-    workers: Annotated[
-        str, typer.Option(metavar="N|auto", help="Trials at a time; auto: one on each GPU.")
-    ] = "1",
+    workers: fleets.Workers = None,
+    engine: fleets.Engine = fleets.EngineName.LOCAL,
+    address: fleets.Address = None,
+    gpus_per_worker: fleets.GpusPerWorker = None,
+    cpus_per_worker: fleets.CpusPerWorker = None,
     limit: MemoryLimit = None,
     changes: Changes = None,
     tensorboard: Annotated[
@@ -56,14 +59,15 @@ def run(
 ) -> None:
     """Run a suite; the same command continues one that was stopped."""
     from bench import cache
-    from bench.running import devices, plan, store
+    from bench.running import plan, store
     from bench.settings import Settings
 
     loaded, file = _loaded(suite_path(suite), smoke, changes or [], only or [])
     notes(loaded.warnings)
-    settings, gpus = Settings.from_environment(), devices.places(workers)
+    settings = Settings.from_environment()
+    there = fleets.where(engine, workers, address, gpus_per_worker, cpus_per_worker, loaded.devices)
     most = memory_limit(limit)
-    problems = plan.problems(loaded, settings)
+    problems = plan.problems(loaded, settings, elsewhere=there.ray is not None)
     if dry_run:
         _print_trials(plan.of(loaded, settings, literal, results / loaded.name), problems)
         return
@@ -75,7 +79,7 @@ def run(
         cache.sweep(settings)
         if file.is_file():
             held.keep_suite(file.read_bytes())
-        complete = _measure(loaded, held, settings, literal, gpus, tensorboard, most)
+        complete = _measure(loaded, held, settings, literal, there, tensorboard, most)
     tables_of(folder, Form.CONSOLE, {t.key for t in loaded.trials})
     out.print(f"\nresults: {folder}", markup=False, soft_wrap=True)
     raise typer.Exit(0 if complete else 1)
@@ -114,7 +118,7 @@ def _measure(
     held: "Store",
     settings: "Settings",
     literal: bool,
-    gpus: Sequence[str | None],
+    there: fleets.Where,
     tensorboard: Path | None,
     limit: int | None,
 ) -> bool:
@@ -123,15 +127,15 @@ def _measure(
     A trial with a trap must fail guards that should notice it, and no others.
     """
     from bench.reporting.live import LiveReport
-    from bench.running import earlier_weights, runner
+    from bench.running import earlier_weights, expected, runner
     from bench.running.doubting import Doubting
-    from bench.running.engines import local_engines
     from bench.running.messages import Setup
 
-    notes((*held.notes, *_crowded(gpus)))
+    notes((*held.notes, *_crowded(there.gpus)))
     seconds = 60 * suite.trial_minutes if suite.trial_minutes else None
-    here = doubts(held.folder, settings, limit, _to_cache(suite, held, settings, literal))
-    here.before(len(gpus))
+    needed = _to_cache(suite, held, settings, literal)
+    here = doubts(held.folder, settings, limit, needed, alone=there.ray is None)
+    here.before(len(there.gpus))
     with held.scratch() as scratch:
         setup = Setup.of(suite, settings, scratch, literal=literal).model_copy(
             update={
@@ -140,13 +144,20 @@ def _measure(
             }
         )
         with (
-            local_engines(setup, seconds, gpus) as engines,
+            fleets.opened(there, setup, seconds) as workers,
             LiveReport(out, suite.name) as live,
             _mirrored(live, tensorboard, suite, held) as listener,
         ):
-            here.started(*engines)
+            here.started(*workers.engines)
             doubting = Doubting(listener, here)
-            summary = runner.run_side_by_side(suite.trials, held, engines, doubting)
+            if workers.fleet is None:
+                summary = runner.run(suite.trials, held, workers.engines[0], doubting)
+            else:
+                fleet = workers.fleet
+                told = expected.of_store(held.folder, fleet.stack, literal).seconds
+                summary = runner.run_on(
+                    suite.trials, held, fleet, doubting, literal=literal, seconds=told
+                )
     if literal:
         _tell_shared(summary.settled)
     return all(map(_right, (*summary.measured, *summary.settled)))
@@ -184,8 +195,8 @@ def _prepare(directory: Path | None) -> None:
 
 @contextmanager
 def _mirrored(
-    live: "Listener", directory: Path | None, suite: "Suite", held: "Store"
-) -> Iterator["Listener"]:
+    live: "FleetListener", directory: Path | None, suite: "Suite", held: "Store"
+) -> Iterator["FleetListener"]:
     """The listener, or one that writes event files, too."""
     if directory is None:
         yield live

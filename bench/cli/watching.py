@@ -41,6 +41,7 @@ def doubts(
     settings: "Settings",
     limit: int | None,
     needed: Callable[[int], int] = lambda free: 0,
+    alone: bool = True,
 ) -> "Doubts":
     """What looks at the machine before and during a run, and notes what it finds.
 
@@ -49,6 +50,7 @@ def doubts(
         settings: where the cache lies.
         limit: of a worker's memory.
         needed: given the free bytes, what the run will write to the cache; 0 where nobody knows.
+        alone: what keeps the cores busy beside us is none of our workers, as those of Ray may be.
     """
     from bench.measuring.load import Watch
     from bench.running.doubts import Doubts, disks
@@ -56,4 +58,4 @@ def doubts(
     def tell(text: str) -> None:
         notes([text])
 
-    return Doubts(tell, disks(results, settings.cache, needed), Watch, limit)
+    return Doubts(tell, disks(results, settings.cache, needed), Watch if alone else None, limit)

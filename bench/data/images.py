@@ -87,7 +87,7 @@ def open_images(
     if signature is None:
         return _from_elsewhere(resolved, source, image_size, settings, progress)
     path = picture_cache.entry_path(settings, source, signature, image_size)
-    entry = _read_or_none(path)
+    entry = _read_or_none(path) or picture_cache.fetched(settings, path)
     if entry is None:
         contents = source.open()
         entry = _build_once(resolved, source, contents, image_size, settings, progress)

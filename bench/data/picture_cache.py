@@ -19,17 +19,17 @@ from typing import BinaryIO, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.cache import checksums
+from bench.cache import checksums, folders, shared
 from bench.cache.checksums import MANIFEST
 from bench.cache.folders import (
     DamagedEntryError,
-    described,
     explaining,
     opened,
     root,
     slug,
     writing,
 )
+from bench.cache.listing import described
 from bench.data.decoding import DECODING_VERSION
 from bench.data.examples import Example, Source
 from bench.records import Record, SplitName
@@ -78,10 +78,13 @@ def entry_path(settings: Settings, source: Source, signature: str, size: int) ->
 
     The key holds all that the content depends on: source, signature, size, decoding version.
     """
-    content = json.dumps([source.identity, signature, size, DECODING_VERSION])
+    return _path(settings, source.name, source.identity, signature, size)
+
+
+def _path(settings: Settings, name: str, identity: str, signature: str, size: int) -> Path:
+    content = json.dumps([identity, signature, size, DECODING_VERSION])
     key = hashlib.sha256(content.encode()).hexdigest()[:16]
-    name = slug(source.name) or "pictures"
-    return root(settings, "images") / f"{name}-{size}-{key}"
+    return root(settings, "images") / f"{slug(name) or 'pictures'}-{size}-{key}"
 
 
 def read(path: Path, sure: bool = True) -> Entry | None:
@@ -98,6 +101,19 @@ def read(path: Path, sure: bool = True) -> Entry | None:
     return opened(path, partial(_read, sure=sure))
 
 
+def fetched(settings: Settings, path: Path) -> Entry | None:
+    """Fetch an entry from the cache that machines share, and open it; None where it has none.
+
+    Args:
+        settings: name that cache.
+        path: where the entry will lie.
+    """
+    if folders.fetched(settings, path, _read):
+        with suppress(DamagedEntryError):
+            return read(path)
+    return None
+
+
 def newest(settings: Settings, identity: str, size: int, sure: bool = True) -> Entry | None:
     """The entry of a source at a size that was written last, whatever its signature.
 
@@ -105,7 +121,8 @@ def newest(settings: Settings, identity: str, size: int, sure: bool = True) -> E
         settings: where the cache lies.
         identity: of the source.
         size: pixels of each side.
-        sure: as in `read`.
+        sure: as in `read`. What this machine does not have is then fetched from the cache that
+            machines share; whoever only looks waits for no gigabytes from there either.
 
     Raises:
         DamagedEntryError: there are some, and every one is damaged.
@@ -123,8 +140,25 @@ def newest(settings: Settings, identity: str, size: int, sure: bool = True) -> E
                 return entry
         except DamagedEntryError as error:
             damage = damage or error
+    if sure and (entry := _newest_elsewhere(settings, wanted)):
+        return entry
     if damage:
         raise damage
+    return None
+
+
+def _newest_elsewhere(settings: Settings, wanted: tuple[str, int, int]) -> Entry | None:
+    """Of the cache that machines share, fetched."""
+    current = []
+    for copy in shared.copies(settings, "images"):
+        with suppress(ValueError):
+            manifest = Manifest.model_validate(copy.entry)
+            if (manifest.identity, manifest.size, manifest.decoding) == wanted:
+                current.append(manifest)
+    for m in sorted(current, key=lambda m: m.created, reverse=True):
+        path = _path(settings, m.name, m.identity, m.signature, m.size)
+        if entry := fetched(settings, path):
+            return entry
     return None
 
 

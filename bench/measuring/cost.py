@@ -32,9 +32,10 @@ from bench.measuring.timing import Pace, Timed, Turn
 from bench.progress import Progress
 from bench.training import ahead
 from bench.training.batches import Batches, targets
+from bench.training.grounds import Workplace
 from bench.training.modes import Mode, only_way
 from bench.training.recording import Report
-from bench.training.trial import Workplace, explained
+from bench.training.trial import explained
 
 _apart = apart.run
 

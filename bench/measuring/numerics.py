@@ -20,8 +20,9 @@ from bench.measuring.probing import EXACT, Array, Probed, Tensors
 from bench.numerics import NUMERICS_VERSION, ExecutionMode, NumericsResult, NumericsSpec, Pass
 from bench.progress import Progress
 from bench.records import WeightsUsed
+from bench.training.grounds import Workplace
 from bench.training.recording import Report
-from bench.training.trial import Workplace, explained
+from bench.training.trial import explained
 from bench.zoo import preprocessing, weights
 
 TURNS = 2

@@ -17,8 +17,8 @@ from bench.records import Phase
 from bench.training import protocol
 from bench.training.batches import Batches, Pictures, targets
 from bench.training.fitting import compile_model
+from bench.training.grounds import Workplace
 from bench.training.model import PinnedBackbone, TrialModel, build
-from bench.training.trial import Workplace
 from bench.zoo import backbones, freezing, rewriting, weights
 
 EPOCH_BATCHES = 1000

@@ -9,13 +9,13 @@ from bench.measuring.steps import Bursts
 from bench.records import Execution
 from bench.settings import Settings
 from bench.training import execution
+from bench.training.grounds import Workplace
 from bench.training.modes import Mode
-from bench.training.trial import Workplace
 
 
 @dataclass(frozen=True)
 class Place:
-    """What a process needs to know to build a model: see `bench.training.trial.Workplace`."""
+    """What a process needs to know to build a model: see `bench.training.grounds.Workplace`."""
 
     settings: Settings
     folder: Path

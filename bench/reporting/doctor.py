@@ -16,15 +16,15 @@ from pathlib import Path
 import psutil
 
 from bench import __version__, cache
-from bench.cache import CacheEntry
+from bench.cache import CacheEntry, shared
 from bench.data.tfds_reader import prepared_folder
 from bench.errors import BenchError, WorkerError
 from bench.records import Execution, Stack
 from bench.reporting.listings import size
 from bench.running import backends, devices
-from bench.running.isolation import Worker
 from bench.running.messages import Setup
-from bench.settings import Settings
+from bench.running.process import Worker
+from bench.settings import Settings, without_credentials
 from bench.zoo import offline
 from bench.zoo.backbones import BACKBONES
 
@@ -69,6 +69,7 @@ def examine(
         *_stack(settings, environ, probe or probed),
         *_machine(settings),
         _cache(settings),
+        *_shared(settings),
         *_weights(settings),
         _datasets(settings),
     ]
@@ -194,6 +195,17 @@ def _cache(settings: Settings) -> Finding:
             "cache", state, "cannot be written: set BENCH_CACHE_DIR to a folder of yours"
         )
     return Finding("cache", state)
+
+
+def _shared(settings: Settings) -> Iterator[Finding]:
+    if settings.shared is None:
+        return
+    url = without_credentials(settings.shared.get_secret_value())
+    if trouble := shared.problem(settings):
+        remedy = "runs would go on without it: correct BENCH_SHARED_CACHE, or unset it"
+        yield Finding("shared cache", f"{url}: cannot be read", f"{trouble}; {remedy}")
+    else:
+        yield Finding("shared cache", f"{url}: can be read")
 
 
 def _kind(kind: str, entries: Sequence[CacheEntry]) -> str:

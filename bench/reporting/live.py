@@ -17,6 +17,8 @@ from bench.progress import Progress
 from bench.records import Stack
 from bench.reporting.consoles import Closed, is_gone
 from bench.reporting.forms import duration
+from bench.running.jobs import Job
+from bench.running.messages import Shared
 from bench.strangers import plain
 from bench.tasks import Row, Spec
 
@@ -37,7 +39,7 @@ class _Shown:
 
 
 class LiveReport:
-    """A `bench.running.runner.Listener` that prints. Use it as a context manager.
+    """A `bench.running.listening.FleetListener` that prints. Use it as a context manager.
 
     Args:
         console: where to print; a terminal gets a line that refreshes.
@@ -62,6 +64,7 @@ class LiveReport:
         self._trials = self._settled = self._begun = self._done = 0
         self._began = 0.0
         self._running: dict[str, _Shown] = {}
+        self._lost: dict[str, str] = {}
 
     def __enter__(self) -> "LiveReport":
         if self._live:
@@ -83,12 +86,43 @@ class LiveReport:
         self._print(f"{self._suite}: {count}{kept} · {stack.id}")
 
     def trial_begins(self, spec: Spec) -> None:
-        """Give the trial its number."""
-        self._begun += 1
-        of = "" if self._open_end else f"/{self._trials}"
-        lead = f"[{self._settled + self._begun}{of}] {spec.label}"
+        """Give the trial its number, if it has none yet."""
+        lead = self._lost.pop(spec.key, None)
+        if lead is None:
+            self._begun += 1
+            of = "" if self._open_end else f"/{self._trials}"
+            lead = f"[{self._settled + self._begun}{of}] {spec.label}"
         self._running[spec.key] = _Shown(lead, f"{self._suite} {lead}", self._clock())
         self._refresh()
+
+    def trial_is_lost(self, spec: Spec) -> None:
+        """Keep its number for when it begins again."""
+        self._lost[spec.key] = self._running.pop(spec.key).lead
+        self._refresh()
+
+    def step_begins(self, job: Job) -> None:
+        """A shared step has no number: it is no trial."""
+        self._running[job.key] = _Shown(job.label, f"{self._suite} {job.label}", self._clock())
+        self._refresh()
+
+    def step_goes_on(self, job: Job, progress: Progress) -> None:
+        """Show how far it is, where a line refreshes."""
+        if self._live:
+            self._running[job.key].status = f"{job.label} · {describe(progress)}"
+            self._refresh()
+
+    def step_ends(self, job: Job, shared: Shared) -> None:
+        """Print a line if something was done, or went wrong."""
+        self._running.pop(job.key)
+        self._refresh()
+        if shared.reason:
+            self._print(f"{job.label} · failed: {shared.reason}")
+        elif shared.built:
+            self._print(f"{job.label} · {duration(shared.seconds)}")
+
+    def noted(self, text: str) -> None:
+        """Print it."""
+        self._print(text)
 
     def progress(self, spec: Spec, progress: Progress) -> None:
         """Show an epoch when it has ended; in between, the steps."""

@@ -15,18 +15,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from bench.errors import BenchError
-from bench.progress import Progress
 from bench.records import Epoch, Stack, TrialResult
 from bench.reporting import event_files
 from bench.reporting.event_files import Event
 from bench.reporting.forms import foreign
-from bench.tasks import Row, Spec
-
-if TYPE_CHECKING:
-    from bench.running.runner import Listener
+from bench.running.listening import FleetListener, Passing
+from bench.tasks import Row
 
 LONGEST = 80
 """Characters of a folder's name."""
@@ -199,7 +196,7 @@ def _story(row: TrialResult, history: Iterable[Done]) -> str:
     return "\n\n".join(foreign(line, "markdown") for line in lines if line)
 
 
-class Mirror:
+class Mirror(Passing):
     """A listener of a run that writes each row's event files as it arrives, and passes all on.
 
     A run is worth more than its curves: a file that cannot be written stops nothing.
@@ -214,27 +211,20 @@ class Mirror:
     """
 
     def __init__(
-        self, listener: "Listener", folder: Path, settled: Callable[[Stack], Iterable[Row]]
+        self, listener: FleetListener, folder: Path, settled: Callable[[Stack], Iterable[Row]]
     ) -> None:
-        self._listener, self._folder, self._settled = listener, folder, settled
+        super().__init__(listener)
+        self._folder, self._settled = folder, settled
         self.problems: tuple[str, ...] = ()
 
     def begins(self, stack: Stack, trials: int, settled: int) -> None:
         """Write what was measured before."""
-        self._listener.begins(stack, trials, settled)
+        super().begins(stack, trials, settled)
         self._keep(self._settled(stack))
-
-    def trial_begins(self, spec: Spec) -> None:
-        """A trial starts."""
-        self._listener.trial_begins(spec)
-
-    def progress(self, spec: Spec, progress: Progress) -> None:
-        """A trial goes on."""
-        self._listener.progress(spec, progress)
 
     def trial_ends(self, result: Row) -> None:
         """Write its history."""
-        self._listener.trial_ends(result)
+        super().trial_ends(result)
         self._keep([result])
 
     def _keep(self, rows: Iterable[Row]) -> None:

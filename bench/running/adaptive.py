@@ -17,9 +17,11 @@ from typing import Literal, NamedTuple
 from bench.costs import CostSpec
 from bench.progress import Progress
 from bench.records import Execution, TrialSpec
-from bench.running.isolation import LocalEngine, Turn
+from bench.running.isolation import LocalEngine
+from bench.running.listening import Listener
 from bench.running.messages import Finished, Setup
-from bench.running.runner import Engine, Listener
+from bench.running.process import Turn
+from bench.running.runner import Engine
 from bench.running.store import Store
 from bench.tasks import Row, Spec
 

@@ -8,7 +8,7 @@ from typing import cast
 
 from bench.errors import BenchError, UnknownNameError
 from bench.records import TrialResult
-from bench.running import plan, store
+from bench.running import devices, plan, store
 from bench.running.backends import BACKENDS, VARIABLE
 from bench.suite import Suite
 from bench.suite_file import Backend
@@ -46,7 +46,20 @@ def suite_of(
         folder=Path.cwd(),
         trials=tuple(dict.fromkeys(r.spec for r in chosen if r.stack.backend == backend)),
         backend=backend,
+        devices=_devices(folder, chosen),
     )
+
+
+def _devices(folder: Path, rows: Sequence[TrialResult]) -> int:
+    """Over how many devices the rows' trials spread their batches."""
+    counts = sorted({devices.of_stack(row.stack.device) for row in rows})
+    if len(counts) > 1:
+        ran = " and ".join(map(str, counts))
+        raise BenchError(
+            f"{folder}: these rows ran on {ran} devices each; choose rows of one number by --only, "
+            "or run their suite file"
+        )
+    return counts[0]
 
 
 def _backend(folder: Path, rows: Sequence[TrialResult], asked: str | None) -> Backend:

@@ -8,7 +8,7 @@ from typing import IO
 from pydantic import ValidationError
 
 from bench.running import limits
-from bench.running.messages import REPLY, Finished, Reply
+from bench.running.messages import REPLY, Finished, Reply, Shared
 
 LONGEST_LINE = 2**26
 """Characters of a reply. A longer line is none, and must not fill the runner's memory."""
@@ -50,11 +50,11 @@ class Channel:
         """
         return self._heard.get(timeout=seconds)
 
-    def result_waiting(self) -> Finished | None:
+    def result_waiting(self) -> Finished | Shared | None:
         """A result that arrived while nobody asked; whatever arrived before it is passed over."""
         for _ in range(self._heard.qsize()):
             reply = self._heard.get()
-            if isinstance(reply, Finished):
+            if isinstance(reply, Finished | Shared):
                 return reply
         return None
 

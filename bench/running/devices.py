@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -55,16 +56,19 @@ def visible(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
     return tuple(dict.fromkeys(ids))
 
 
-def places(workers: str, environ: Mapping[str, str] = os.environ) -> tuple[str | None, ...]:
-    """The GPU of each worker.
+def places(
+    workers: str, environ: Mapping[str, str] = os.environ, *, each: int = 1
+) -> tuple[str | None, ...]:
+    """The GPUs of each worker.
 
     Args:
-        workers: how many, as the user wrote it: a number, or ``auto`` for one on each GPU.
+        workers: how many, as the user wrote it: a number, or ``auto`` for as many as GPUs allow.
         environ: see `visible`.
+        each: GPUs that a worker has, which is the suite's ``execution.devices``.
 
     Returns:
-        For each worker the id of its GPU; None to leave the choice to its framework, which is so
-        for a single worker and on a machine without GPUs.
+        For each worker the ids of its GPUs, with commas; None to leave the choice to its framework,
+        which is so for a single worker and on a machine without GPUs.
 
     Raises:
         BenchError: it is no such number, or there are fewer GPUs.
@@ -74,7 +78,7 @@ def places(workers: str, environ: Mapping[str, str] = os.environ) -> tuple[str |
     if workers != AUTO and int(workers) == 1:
         return (None,)
     ids = visible(environ)
-    count = max(1, len(ids)) if workers == AUTO else int(workers)
+    count = max(1, len(ids) // each) if workers == AUTO else int(workers)
     cores = os.cpu_count() or 1
     if not ids and count > max(cores, MOST_WITHOUT):
         raise BenchError(
@@ -82,12 +86,50 @@ def places(workers: str, environ: Mapping[str, str] = os.environ) -> tuple[str |
         )
     if count == 1 or not ids:
         return (None,) * count
-    if count > len(ids):
+    if count > len(ids) // each:
+        there = f"{len(ids) // each}, one for each {'GPU' if each == 1 else f'{each} GPUs'} "
         raise BenchError(
-            f"--workers {count}: expected at most {len(ids)}, one for each GPU that is visible; "
-            f"an empty {VARIABLE} hides them, for workers on the CPU"
+            f"--workers {count}: expected at most {there}that {'is' if each == 1 else 'are'} "
+            f"visible; an empty {VARIABLE} hides them, for workers on the CPU"
         )
-    return ids[:count]
+    return tuple(",".join(ids[i * each : (i + 1) * each]) for i in range(count))
+
+
+def problem(devices: int, backend: str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Why trials cannot run on so many devices here; None where nothing is known to be in the way.
+
+    A machine without GPUs offers parts of its processor; what else a framework finds to be missing
+    (it may not have been built for these GPUs), a worker says when it starts.
+
+    Args:
+        devices: the suite's ``execution.devices``.
+        backend: what Keras computes with.
+        environ: see `visible`.
+    """
+    if devices == 1:
+        return None
+    if backend == "torch":
+        return (
+            f"execution.devices = {devices}: expected 1 on torch: Keras spreads a batch over "
+            "devices on tensorflow and jax only"
+        )
+    ids = visible(environ)
+    if ids and devices > len(ids):
+        return (
+            f"execution.devices = {devices}: expected at most {len(ids)}, the GPUs that are "
+            f"visible: {', '.join(ids)}"
+        )
+    return None
+
+
+def of_stack(device: str) -> int:
+    """Over how many devices the batches of a stack's trials were spread: of ``NVIDIA H200 x2``, 2.
+
+    Args:
+        device: of a stack.
+    """
+    found = re.search(r" x(\d+)$", device)
+    return int(found[1]) if found else 1
 
 
 def _by_command() -> tuple[Gpu, ...]:

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 
 from bench.progress import Progress
-from bench.records import Stack
-from bench.running import lockstep, runner
+from bench.running import lockstep
 from bench.running.doubts import Doubts
+from bench.running.listening import FleetListener, Passing
 from bench.running.lockstep import Side
 from bench.tasks import Row, Spec
 
 
-class Doubting:
-    """A `bench.running.runner.Listener`.
+class Doubting(Passing):
+    """A `bench.running.listening.FleetListener`.
 
     Args:
         listener: who is told in the end.
@@ -21,26 +21,23 @@ class Doubting:
         StoreError: where a task begins, and there is no room for its row.
     """
 
-    def __init__(self, listener: runner.Listener, doubts: Doubts) -> None:
-        self._listener, self._doubts = listener, doubts
-
-    def begins(self, stack: Stack, trials: int, settled: int) -> None:
-        """The suite starts."""
-        self._listener.begins(stack, trials, settled)
+    def __init__(self, listener: FleetListener, doubts: Doubts) -> None:
+        super().__init__(listener)
+        self._doubts = doubts
 
     def trial_begins(self, spec: Spec) -> None:
         """A trial starts, unless a disk is full."""
         self._doubts.task_begins(spec)
-        self._listener.trial_begins(spec)
+        super().trial_begins(spec)
 
     def progress(self, spec: Spec, progress: Progress) -> None:
         """A trial goes on."""
         self._doubts.task_goes_on(spec)
-        self._listener.progress(spec, progress)
+        super().progress(spec, progress)
 
     def trial_ends(self, result: Row) -> None:
         """A trial has ended and is on disk."""
-        self._listener.trial_ends(result)
+        super().trial_ends(result)
         self._doubts.task_ends(result)
 
 

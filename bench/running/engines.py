@@ -1,10 +1,10 @@
-"""Several engines on this machine at once, one GPU each; see `runner.run_side_by_side`."""
+"""Several engines on this machine at once, one GPU each; see `local_fleet`."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from bench.errors import WorkerError
-from bench.running import devices, isolation
+from bench.running import devices, isolation, process
 from bench.running.isolation import LocalEngine
 from bench.running.messages import Setup
 
@@ -14,7 +14,7 @@ def local_engines(
     setup: Setup,
     trial_seconds: float | None,
     gpus: Sequence[str | None],
-    command: tuple[str, ...] = isolation.COMMAND,
+    command: tuple[str, ...] = process.COMMAND,
 ) -> Iterator[list[LocalEngine]]:
     """Engines that work side by side, closed at the end; their first workers start together.
 

@@ -344,7 +344,7 @@ def apart(settings: Settings) -> Iterator[Settings]:
         own = Path(tempfile.mkdtemp(dir=entry.parent, prefix=f".{entry.name}."))
         (own / shared.name).symlink_to(shared, target_is_directory=True)
     try:
-        yield settings.model_copy(update={"cache": own})
+        yield settings.model_copy(update={"cache": own, "shared": None})
     finally:
         shutil.rmtree(own, ignore_errors=True)
         held.release()

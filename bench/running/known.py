@@ -8,6 +8,7 @@ is not may turn out to be there after all.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from bench.data.sources import find_source
 from bench.errors import BenchError
 from bench.records import Data, Dataset, SplitName, Stack, TrialResult
 from bench.running import backends, store
+from bench.running.devices import of_stack
 from bench.settings import Settings
 from bench.steps import Ground, HeadStep, View
 
@@ -79,6 +81,7 @@ class Known:
         base: of the suite file; relative folders of pictures start there.
         results: the suite's results folder; None to look at no rows.
         backend: the suite's; None for what the environment says.
+        devices: over how many each trial spreads its batches.
 
     Attributes:
         measured: settled rows under the installed framework versions, by trial key.
@@ -94,10 +97,15 @@ class Known:
         base: Path,
         results: Path | None = None,
         backend: str | None = None,
+        devices: int = 1,
     ) -> None:
-        self._settings, self._base = settings, base
+        self._settings, self._base, self._devices = settings, base, devices
         self._begins = frameworks(backend)
-        self.measured = _measured(results, self._begins)
+        self.measured = {
+            key: row
+            for key, row in _measured(results, self._begins).items()
+            if of_stack(row.stack.device) == devices
+        }
         self._work: set[str] = set()
         self._boundaries: dict[str, dict[str, Boundary]] = {}
         self._numbers: dict[str, dict[str, int]] = {}
@@ -181,13 +189,21 @@ class Known:
         versions = activations["version"], activations["views_version"]
         views = steps.VIEWS_VERSION if activations["view"] else None
         same = versions == (steps.ACTIVATIONS_VERSION, views)
-        return self._begins is None or not same or not activations["stack"].startswith(self._begins)
+        stack = activations["stack"]
+        here = self._begins is not None and stack.startswith(self._begins)
+        return not same or not here or _devices_of(stack) != self._devices
 
     def _opened(self, data: Data) -> Images | None:
         name = (data.dataset, data.image_size)
         if name not in self._images:
             self._images[name] = _cached_images(data, self._settings, self._base)
         return self._images[name]
+
+
+def _devices_of(stack: str) -> int:
+    """Of the id of a stack: ``tensorflow-2.21.0_keras-3.15.1_cpu-x2_float32`` has 2."""
+    found = re.search(r"-x(\d+)_[a-z0-9_]+$", stack)
+    return int(found[1]) if found else 1
 
 
 def _measured(results: Path | None, begins: str | None) -> dict[str, TrialResult]:

@@ -15,11 +15,17 @@ from typing import Protocol
 from bench.costs import CostResult, CostSpec
 from bench.errors import BenchError
 from bench.progress import Progress
+from bench.running.fleets import Ended, Joined, Said
 from bench.running.isolation import LocalEngine
+from bench.running.jobs import Job
+from bench.running.local_fleet import LocalFleet
 from bench.running.messages import Finished
-from bench.running.runner import Engine, Stands, Summary, Team, any_row
+from bench.running.runner import Stands, Summary, any_row
 from bench.running.store import COSTS, SETTLED, Store, every
 from bench.tasks import Row, Spec
+
+WAIT_SECONDS = 1.0
+"""How often to look up while nothing happens."""
 
 
 class Turns:
@@ -92,7 +98,7 @@ class Side:
 
 
 class Listener(Protocol):
-    """Who is told how it goes: as `runner.Listener`, of several sides."""
+    """Who is told how it goes: as `bench.running.listening.Listener`, of several sides."""
 
     def begins(self, sides: Sequence[Side], measurements: int, settled: int) -> None:
         """It starts: so many rows on all sides together, of which so many are there already."""
@@ -160,27 +166,36 @@ def _measure_once(
     """One case, once, on all sides; what has finished is stored, whatever ends it."""
     together = f"{datetime.now(UTC).isoformat(timespec='microseconds')} round {number + 1}"
     turns = Turns([side.name for side in sides])
-    players: dict[Engine, Side] = {_Player(side, turns): side for side in sides}
-    team = Team(list(players), [iter([[spec]]) for _ in players])
+    fleet = LocalFleet([_Player(side, turns) for side in sides])
+    job = Job(spec.key, spec, spec.backbone.name)
+    players: dict[str, Side] = {}
 
-    def keep(side: Side, finished: Finished) -> None:
+    def keep(event: Ended) -> None:
+        side, finished = players[event.worker], event.outcome
+        assert isinstance(finished, Finished)
         row = finished.result.model_copy(update={"together": together})
         row = side.store.append(row, finished.predictions)
         measured[side.name].append(row)
         listener.trial_ends(side, row)
 
+    left = len(sides)
     try:
-        with team:
-            for player, _, said in team.told():
-                if said is None:
-                    listener.trial_begins(players[player], spec)
-                elif isinstance(said, Progress):
-                    listener.progress(players[player], spec, said)
-                else:
-                    keep(players[player], said)
+        with fleet:
+            while left:
+                event = fleet.next(WAIT_SECONDS)
+                if isinstance(event, Joined):
+                    side = players[event.worker.name] = sides[len(players)]
+                    listener.trial_begins(side, spec)
+                    fleet.start(event.worker.name, job)
+                elif isinstance(event, Said):
+                    listener.progress(players[event.worker], spec, event.progress)
+                elif isinstance(event, Ended):
+                    left -= 1
+                    fleet.rest(event.worker)
+                    keep(event)
     finally:
-        for player, finished in team.unheard():
-            keep(players[player], finished)
+        for event in fleet.unheard():
+            keep(event)
 
 
 class _Player:

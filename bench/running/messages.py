@@ -1,7 +1,8 @@
 """What the runner and a worker process say to each other: one JSON object a line.
 
 runner -> worker   Setup once, then one Task after another
-worker -> runner   Ready once; for each Task any number of Running, then one Finished
+worker -> runner   Ready once; for each Task any number of Running, then one Finished (or, where
+                   what it was asked for is a shared step, one Shared)
 
 Where a task is measured in turns with other workers (`bench.running.lockstep`), before each of its
 timed stretches: worker -> runner Waiting, and when everybody waits, runner -> worker Go.
@@ -14,8 +15,9 @@ from pydantic import Field, TypeAdapter
 
 from bench.model_card import ModelCard
 from bench.progress import Progress
-from bench.records import Environment, Execution, Record, Stack, TrialSpec
+from bench.records import Environment, Execution, Record, SplitName, Stack, TrialSpec
 from bench.settings import Settings
+from bench.steps import View
 from bench.suite import Suite
 from bench.suite_file import Backend
 from bench.tasks import Row, Spec
@@ -37,6 +39,7 @@ class Setup(Record):
         backend: what Keras computes with; None for what the environment says.
         gpu: the one that the worker sees, as CUDA_VISIBLE_DEVICES names it; None for what the
             environment says.
+        devices: over how many devices a trial spreads its batches.
         environ: variables to start the worker with, before all others.
         memory_limit: bytes that it and its children may hold; the runner sees to it.
         earlier_weights: what earlier rows were measured with (`bench.running.earlier_weights`).
@@ -52,6 +55,7 @@ class Setup(Record):
     timed_seconds: float = Field(10.0, gt=0)
     backend: Backend | None = None
     gpu: str | None = None
+    devices: int = Field(1, ge=1)
     environ: dict[str, str] = {}
     memory_limit: int | None = Field(None, gt=0)
     earlier_weights: dict[str, str] = {}
@@ -75,16 +79,32 @@ class Setup(Record):
             literal=literal,
             activations_gib=suite.activations_gib,
             backend=suite.backend,
+            devices=suite.devices,
         )
 
 
+class Share(Record):
+    """Do one step that trials share, so that they find what comes of it in the cache.
+
+    Attributes:
+        stage: what kind of step (`bench.steps`).
+        spec: one of the trials that need it.
+        split, view: of ``activations``, the pictures that pass through the backbone.
+    """
+
+    stage: Literal["images", "activations", "heads"]
+    spec: TrialSpec
+    split: SplitName | None = None
+    view: View | None = None
+
+
 class Task(Record):
-    """Run this trial, or measure this cost; ``in_turns`` with other workers, or alone.
+    """Run this trial, measure this cost, do this step; ``in_turns`` with other workers, or alone.
 
     ``save``: where to write the model that the trial trained (`bench.model_card.format_of`).
     """
 
-    spec: Spec
+    work: Spec | Share
     in_turns: bool = False
     save: Path | None = None
 
@@ -135,13 +155,39 @@ class Written(Record):
 
 
 class Finished(Record):
-    """The task has ended; ``predictions`` is a file in the scratch folder, if there are any."""
+    """The task has ended.
+
+    Attributes:
+        result: its row.
+        predictions: a file in the scratch folder, if there are any.
+        model: that the task was to save.
+        built: entries of the cache that it made, by kind; what it found there does not count.
+        notes: what people should know of the cache, though it went well.
+    """
 
     kind: Literal["finished"] = "finished"
     result: Row
     predictions: Path | None = None
     model: Written | None = None
+    built: dict[str, int] = {}
+    notes: tuple[str, ...] = ()
 
 
-Reply = Annotated[Ready | Running | Waiting | Finished, Field(discriminator="kind")]
+class Shared(Record):
+    """A shared step has ended.
+
+    Attributes:
+        seconds: that it took.
+        built, notes: as in `Finished`.
+        reason: why it failed; the trials that need it will try for themselves.
+    """
+
+    kind: Literal["shared"] = "shared"
+    seconds: float
+    built: dict[str, int] = {}
+    notes: tuple[str, ...] = ()
+    reason: str = ""
+
+
+Reply = Annotated[Ready | Running | Waiting | Finished | Shared, Field(discriminator="kind")]
 REPLY: TypeAdapter[Reply] = TypeAdapter(Reply)

@@ -17,7 +17,7 @@ from bench.costs import CostSpec
 from bench.data import datasets
 from bench.errors import BenchError, DatasetError
 from bench.records import Dataset, SplitName, TrialSpec
-from bench.running import backends
+from bench.running import backends, devices, jobs
 from bench.running.known import Known
 from bench.running.room import Features, Frontier, Room, room_on
 from bench.settings import Settings
@@ -148,7 +148,7 @@ def of(
         StoreError: the rows were written by a newer Bench.
         CacheError: the cache cannot be read.
     """
-    known = Known(settings, suite.folder, results, suite.backend)
+    known = Known(settings, suite.folder, results, suite.backend, suite.devices)
     every = [_Trial(t.key, _resolved(t, known)) for t in suite.trials]
     pending = [t for t in every if t.key not in known.measured]
     shared: dict[Ground, list[_Trial]] = {}
@@ -197,7 +197,7 @@ def _images(trials: Sequence[_Trial], known: Known) -> Iterator[Step]:
         data = trial.spec.data
         wanted.setdefault((data.dataset, data.image_size), []).append(trial)
     for (dataset, size), users in wanted.items():
-        key = cache.key({"images": dataset.model_dump(mode="json"), "size": size})
+        key = jobs.images_key(dataset, size)
         keys = tuple(t.key for t in users)
         yield Step("images", key, keys, cached=known.images(users[0].spec.data))
 
@@ -231,7 +231,7 @@ def _on_ground(
         if room.holds_features(spec):
             heads.setdefault(steps.head_step(spec), []).append(key)
     for head, keys in heads.items():
-        name = cache.key({"ground": _json(ground), "head": head.model_dump(mode="json")})
+        name = jobs.head_key(ground, head)
         cached = known.head(ground, head)
         yield Step("heads", name, tuple(keys), pictures=pictures, cached=cached)
     for key, spec in trials:
@@ -273,15 +273,10 @@ def _activations(
             missing[shown] = missing.get(shown, False) or not there
     pictures = known.counts(ground.data).train
     for (split, view), keys in users.items():
-        about = {"split": split, "view": view.model_dump(mode="json") if view else None}
-        name = cache.key({"ground": _json(ground), **about})
+        name = jobs.pass_key(ground, split, view)
         cost = Cost(forward=1) if split == "train" else Cost(evaluation=1)
         cached = not missing.get((split, view), False)
         yield Step("activations", name, tuple(keys), cost, pictures, cached)
-
-
-def _json(ground: Ground) -> dict[str, object]:
-    return ground.model_dump(mode="json", exclude_defaults=True)
 
 
 # ------------------------------------------------------------------- choosing and what is missing
@@ -316,9 +311,17 @@ def select(trials: Sequence[_Task], words: Sequence[str]) -> tuple[_Task, ...]:
     return chosen
 
 
-def problems(suite: Suite, settings: Settings) -> list[str]:
-    """What is known to be missing before anything runs: the backend, files that the suite names."""
+def problems(suite: Suite, settings: Settings, elsewhere: bool = False) -> list[str]:
+    """What is known to be missing before anything runs: the backend, devices, files.
+
+    Args:
+        suite: what is to run.
+        settings: of this machine.
+        elsewhere: on other machines, whose devices nobody here knows.
+    """
     missing = backends.problem(suite.backend)
+    if missing is None and not elsewhere:
+        missing = devices.problem(suite.devices, backends.chosen(suite.backend))
     found = {missing: None} if missing else {}
     for backbone, dataset in dict.fromkeys((t.backbone, t.data.dataset) for t in suite.trials):
         try:

@@ -1,28 +1,36 @@
 """The runner: a suite's tasks (trials, or measurements of cost), each a row as it ends.
 
-It knows nothing of Keras: an `Engine` executes a task and hands back a row. Several engines work
-side by side, each on a thread; store and listener hear of it all from the thread that called.
+It knows nothing of Keras: an `Engine` executes a task and hands back a row; a fleet
+(`bench.running.fleets`) does so with many tasks at once, here or elsewhere. Store and listener hear
+of it all from the thread that called.
 """
 
-import contextlib
-import queue
-import threading
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+import statistics
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from bench.probes import ProbeSpec
 from bench.progress import Progress
-from bench.records import Stack, TrialSpec
-from bench.running.messages import Finished
+from bench.records import Stack, TrialResult, TrialSpec
+from bench.running import jobs
+from bench.running.dispatching import Dispatcher, Lost
+from bench.running.fleets import Ended, Event, Fleet, Joined, Left
+from bench.running.jobs import Job
+from bench.running.listening import FleetListener, Listener
+from bench.running.messages import Finished, Shared
 from bench.running.slimming import Outlines
 from bench.running.store import Store
 from bench.steps import ground_of
-from bench.tasks import Row, Spec
+from bench.tasks import ROWS, Row, Spec
 
-END_SECONDS = 0.1
-"""How often to look whether engines that were told to end have done so."""
+LOOK_SECONDS = 5.0
+"""How often to look for jobs that take long, where nothing else happens."""
+SLOW_FACTOR, SLOW_SECONDS = 3.0, 60.0
+"""A job is told of that takes so many times what was expected, and so much longer."""
 
 
 class Engine(Protocol):
@@ -37,22 +45,6 @@ class Engine(Protocol):
         """Let go of what trials left; one that runs on another thread ends at once."""
 
 
-class Listener(Protocol):
-    """Who is told how the run goes."""
-
-    def begins(self, stack: Stack, trials: int, settled: int) -> None:
-        """The suite starts: so many trials, of which so many were measured before."""
-
-    def trial_begins(self, spec: Spec) -> None:
-        """A trial starts."""
-
-    def progress(self, spec: Spec, progress: Progress) -> None:
-        """A trial goes on."""
-
-    def trial_ends(self, result: Row) -> None:
-        """A trial has ended and is on disk."""
-
-
 @dataclass(frozen=True)
 class Summary:
     """How a run ended, its rows in outline (`slimming.outlined`): the store has the whole.
@@ -60,10 +52,12 @@ class Summary:
     Attributes:
         measured: rows of this run, in the order they ended.
         settled: rows of earlier runs that were kept.
+        built: entries of the cache that a fleet made, by kind.
     """
 
     measured: tuple[Row, ...]
     settled: tuple[Row, ...]
+    built: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def all_ok(self) -> bool:
@@ -104,57 +98,238 @@ def run(
         finished = engine.execute(spec, partial(listener.progress, spec))
         row = store.append(finished.result, finished.predictions)
         measured.append(outlines.of(row))
+        for note in finished.notes:
+            listener.noted(note)
         listener.trial_ends(row)
     return Summary(tuple(measured), settled)
 
 
-def run_side_by_side(
+def run_on(
     trials: Sequence[Spec],
     store: Store,
-    engines: Sequence[Engine],
-    listener: Listener,
+    fleet: Fleet,
+    listener: FleetListener,
     stands: Stands = any_row,
+    literal: bool = False,
+    seconds: Callable[[Job], float | None] = lambda _: None,
 ) -> Summary:
-    """The same on several engines at once; on a single one it is `run`.
+    """The same on many workers at once; what trials share is done once, wherever it is done.
 
-    Trials that can share work go to one engine, as a group: nobody else gets one of them meanwhile.
-    What has finished is stored, whatever ends the run.
+    What has ended is stored, whatever ends the run.
 
     Args:
-        trials: groups of them are handed out in this order.
+        trials: the order counts where nothing else decides.
         store: held for writing; only the calling thread writes to it.
-        engines: on one stack. Several are closed at the end, however it comes.
+        fleet: not yet entered.
         listener: called by the calling thread only.
         stands: asked of the rows that the store holds.
+        literal: trials share nothing but pictures.
+        seconds: what a job is expected to take, by what earlier rows tell; None where they do not.
+
+    Raises:
+        BenchError: there is no worker, nor will there be.
+        StoreError: a row could not be written.
     """
-    if len(engines) == 1:
-        return run(trials, store, engines[0], listener, stands)
-    stack = engines[0].stack
-    settled, pending = _sorted_out(trials, store, stack, stands)
-    listener.begins(stack, len(trials), len(settled))
-    measured: list[Row] = []
-    outlines = Outlines(pending)
-    work = iter(groups(pending))
-    team = Team(engines, [work] * len(engines))
-
-    def keep(finished: Finished) -> None:
-        row = store.append(finished.result, finished.predictions)
-        measured.append(outlines.of(row))
-        listener.trial_ends(row)
-
+    settled, pending = _sorted_out(trials, store, fleet.stack, stands)
+    listener.begins(fleet.stack, len(trials), len(settled))
+    course = _Course(jobs.of(pending, literal), store, fleet, listener, seconds)
     try:
-        with team:
-            for _, spec, said in team.told():
-                if said is None:
-                    listener.trial_begins(spec)
-                elif isinstance(said, Progress):
-                    listener.progress(spec, said)
-                else:
-                    keep(said)
+        with fleet:
+            course.run()
     finally:
-        for _, finished in team.unheard():
-            keep(finished)
-    return Summary(tuple(measured), settled)
+        for event in fleet.unheard():
+            course.save(event)
+    return Summary(tuple(course.measured), settled, course.built)
+
+
+class _Course:
+    """A run on a fleet, event by event."""
+
+    def __init__(
+        self,
+        work: Sequence[Job],
+        store: Store,
+        fleet: Fleet,
+        listener: FleetListener,
+        seconds: Callable[[Job], float | None],
+    ) -> None:
+        self._store, self._fleet, self._listener = store, fleet, listener
+        self._known = {job.key: seconds(job) for job in work}
+        self._state = Dispatcher(work, _guessed(work, self._known))
+        self._outlines = Outlines(job.work for job in work if isinstance(job.work, Spec))
+        self._began: dict[str, float] = {}
+        self._told_slow: set[str] = set()
+        self._look_at = 0.0
+        self._noted: set[str] = set()
+        self._bill = _Bill(work)
+        self.measured: list[Row] = []
+        self.built: Counter[str] = Counter()
+
+    def run(self) -> None:
+        """Until every job has ended or was given up."""
+        while not self._state.done:
+            self._fleet.want(self._state.useful)
+            for worker in self._state.idle:
+                self._occupy(worker)
+            event = self._fleet.next(LOOK_SECONDS)
+            if event is not None:
+                self._hear(event)
+            self._tell_slow()
+
+    def save(self, event: Ended) -> Row | None:
+        """Have what ended on disk; gives its row, if it comes to one."""
+        outcome = event.outcome
+        self.built.update(outcome.built)
+        if isinstance(outcome, Shared):
+            self._bill.add(event.job, outcome)
+            return None
+        billed = self._bill.settled(outcome.result)
+        return self._stored(outcome.model_copy(update={"result": billed}))
+
+    # ----------------------------------------------------------------------------- what happens
+
+    def _occupy(self, worker: str) -> None:
+        job = self._state.next_for(worker)
+        if job is None:
+            self._fleet.rest(worker)
+            return
+        if isinstance(job.work, Spec):
+            self._listener.trial_begins(job.work)
+        else:
+            self._listener.step_begins(job)
+        self._began[worker] = self._fleet.now()
+        self._fleet.start(worker, job)
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, Joined):
+            self._state.joined(event.worker)
+        elif isinstance(event, Ended):
+            self._state.ended(event.worker)
+            self._end(event)
+        elif isinstance(event, Left):
+            self._lose(event)
+        elif isinstance(event.job.work, Spec):
+            self._listener.progress(event.job.work, event.progress)
+        else:
+            self._listener.step_goes_on(event.job, event.progress)
+
+    def _end(self, event: Ended) -> None:
+        for note in event.outcome.notes:
+            if note not in self._noted:
+                self._noted.add(note)
+                self._listener.noted(note)
+        if (row := self.save(event)) is not None:
+            self._listener.trial_ends(row)
+        elif isinstance(event.outcome, Shared):
+            self._listener.step_ends(event.job, event.outcome)
+
+    def _lose(self, event: Left) -> None:
+        """A worker is gone: its job goes elsewhere, or is given up."""
+        lost = self._state.left(event.worker, event.why)
+        if not event.why:
+            return
+        doing = f" while it did {lost.job.label}" if lost else ""
+        self._listener.noted(f"worker {event.worker} is lost{doing}: {event.why}")
+        if lost is None:
+            return
+        work = lost.job.work
+        if not isinstance(work, Spec):
+            self._listener.step_ends(lost.job, Shared(seconds=0.0, reason=event.why))
+        elif not lost.given_up:
+            self._listener.trial_is_lost(work)
+        for job in lost.given_up:
+            self._give_up(job, lost)
+
+    def _give_up(self, job: Job, lost: Lost) -> None:
+        """A row that says why nobody will do a task any more."""
+        assert isinstance(job.work, Spec)
+        if job.key != lost.job.key:
+            self._listener.trial_begins(job.work)
+        shared = "" if job.key == lost.job.key else f" ({lost.job.label}, which it shares)"
+        reasons = "; ".join(dict.fromkeys(lost.why))
+        row = ROWS[type(job.work)].model_validate(
+            {
+                "key": job.key,
+                "spec": job.work,
+                "stack": self._fleet.stack,
+                "status": "failed",
+                "reason": f"its worker was lost {len(lost.why)} times{shared}: {reasons}",
+                "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "seconds": 0.0,
+            }
+        )
+        self._listener.trial_ends(self._stored(Finished(result=row)))
+
+    def _stored(self, finished: Finished) -> Row:
+        row = self._store.append(finished.result, finished.predictions)
+        self.measured.append(self._outlines.of(row))
+        return row
+
+    def _tell_slow(self) -> None:
+        """Say once of a job that it takes much longer than earlier rows have led to expect."""
+        now = self._fleet.now()
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK_SECONDS
+        for worker, job in self._state.doing.items():
+            known, taken = self._known[job.key], now - self._began[worker]
+            if known is None or job.key in self._told_slow:
+                continue
+            if taken > SLOW_FACTOR * known and taken > known + SLOW_SECONDS:
+                self._told_slow.add(job.key)
+                self._listener.noted(
+                    f"slow: {job.label} has been at it for {taken / 60:.1f} min on worker "
+                    f"{worker}; about {known / 60:.1f} min were expected"
+                )
+
+
+class _Bill:
+    """What shared steps took, to be counted in the first trial that waits for each.
+
+    So the seconds of all rows come to the work of a run, however many workers it had: with one,
+    the trial that asks first does the step itself.
+
+    Args:
+        work: all jobs of a run.
+    """
+
+    def __init__(self, work: Sequence[Job]) -> None:
+        self._payer: dict[str, str] = {}
+        for job in work:
+            for key in job.after if isinstance(job.work, Spec) else ():
+                self._payer.setdefault(key, job.key)
+        self._seconds: dict[tuple[str, str], float] = {}
+
+    def add(self, job: Job, shared: Shared) -> None:
+        """A step has ended; one that found its work done costs nobody anything."""
+        payer = self._payer.get(job.key)
+        if payer and shared.built:
+            owed = payer, "pictures_seconds" if job.stage == "images" else "seconds"
+            self._seconds[owed] = self._seconds.get(owed, 0.0) + shared.seconds
+
+    def settled(self, row: Row) -> Row:
+        """The row of a trial, with what was done for it."""
+        if not isinstance(row, TrialResult):
+            return row
+        names = ("seconds", "pictures_seconds")
+        owed = {n: self._seconds.pop((row.key, n), 0.0) for n in names}
+        return row.model_copy(update={n: getattr(row, n) + more for n, more in owed.items()})
+
+
+def _guessed(work: Sequence[Job], known: Mapping[str, float | None]) -> Callable[[Job], float]:
+    """What each job should take: where nothing is known of it, as much as its like usually do."""
+    told: dict[str, list[float]] = {}
+    for job in work:
+        if (seconds := known[job.key]) is not None:
+            told.setdefault(job.stage, []).append(seconds)
+            told.setdefault("", []).append(seconds)
+    usual = {stage: statistics.median(found) for stage, found in told.items()}
+
+    def guess(job: Job) -> float:
+        seconds = known[job.key]
+        return usual.get(job.stage, usual.get("", 1.0)) if seconds is None else seconds
+
+    return guess
 
 
 def groups(trials: Sequence[Spec]) -> list[list[Spec]]:
@@ -176,92 +351,3 @@ def _sorted_out(
     known = {k: row for k, row in store.outlines(stack, dict(keyed)).items() if stands(row)}
     settled = tuple(known[key] for key, _ in keyed if key in known)
     return settled, [trial for key, trial in keyed if key not in known]
-
-
-class Told(NamedTuple):
-    """What a thread says of a trial: that it begins (None), goes on, or has finished."""
-
-    engine: Engine
-    spec: Spec
-    said: Progress | Finished | None
-
-
-class Team:
-    """Engines at work, each on a thread of its own. Use it as a context manager.
-
-    Args:
-        engines: that work.
-        work: groups of trials for each engine, to be run whole; where several hold the same
-            iterator, whoever is free takes the next one.
-    """
-
-    def __init__(self, engines: Sequence[Engine], work: Sequence[Iterator[Sequence[Spec]]]) -> None:
-        self._engines = engines
-        self._taking, self._ending = threading.Lock(), threading.Event()
-        self._told: queue.Queue[Told | BaseException | None] = queue.Queue()
-        self._threads = [
-            threading.Thread(target=self._work, args=(engine, groups), daemon=True)
-            for engine, groups in zip(engines, work, strict=True)
-        ]
-
-    def __enter__(self) -> "Team":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End what still runs. An engine may be about to start something: tell it until it ends."""
-        self._ending.set()
-        while any(thread.is_alive() for thread in self._threads):
-            for engine in self._engines:
-                engine.close()
-            for thread in self._threads:
-                thread.join(END_SECONDS)
-
-    def told(self) -> Iterator[Told]:
-        """What the threads say, until all have ended; what an engine raised is raised here."""
-        left = len(self._threads)
-        while left:
-            said = self._told.get()
-            if isinstance(said, BaseException):
-                raise said
-            if said is None:
-                left -= 1
-            else:
-                yield said
-
-    def unheard(self) -> Iterator[tuple[Engine, Finished]]:
-        """What finished and was not told, because the run ended before."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                waiting = self._told.get_nowait()
-                if isinstance(waiting, Told) and isinstance(waiting.said, Finished):
-                    yield waiting.engine, waiting.said
-
-    def _work(self, engine: Engine, groups: Iterator[Sequence[Spec]]) -> None:
-        try:
-            while group := self._next_of(groups):
-                for spec in group:
-                    self._execute(spec, engine)
-            engine.close()  # others may go on for hours: it must not hold memory meanwhile
-        except BaseException as error:
-            self._told.put(error)
-        else:
-            self._told.put(None)
-
-    def _next_of(self, groups: Iterator[Sequence[Spec]]) -> Sequence[Spec] | None:
-        with self._taking:
-            return next(groups, None)
-
-    def _execute(self, spec: Spec, engine: Engine) -> None:
-        if self._ending.is_set():
-            return
-
-        def tell(said: Progress | Finished | None) -> None:
-            self._told.put(Told(engine, spec, said))
-
-        tell(None)
-        finished = engine.execute(spec, tell)
-        # Ended by ourselves, it has failed for no fault of its own; what is complete counts.
-        if finished.result.status == "ok" or not self._ending.is_set():
-            tell(finished)

@@ -16,8 +16,8 @@ from bench.model_card import ModelCard
 from bench.progress import Progress
 from bench.records import TrialResult, TrialSpec
 from bench.running import reload
-from bench.running.isolation import Turn
 from bench.running.messages import Finished
+from bench.running.process import Turn
 from bench.running.reload import Reloaded
 from bench.tasks import Spec
 

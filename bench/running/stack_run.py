@@ -27,6 +27,7 @@ from bench.running import (
     isolation,
     lockstep,
     numerics_cases,
+    process,
     recipes,
     stacks,
     store,
@@ -119,7 +120,7 @@ class _Party:
 
     @property
     def command(self) -> tuple[str, ...]:
-        return (str(self.ready.python), *isolation.COMMAND[1:])
+        return (str(self.ready.python), *process.COMMAND[1:])
 
 
 def backend_of(request: StackRequest, suite: Suite) -> str:
@@ -310,6 +311,7 @@ def _timing(job: Job) -> dict[str, object]:
         "timed_seconds": job.seconds,
         # One GPU, and the same each time. None leaves a machine without any to its framework.
         "gpu": (*devices.visible(), None)[0],
+        "devices": 1,
     }
 
 

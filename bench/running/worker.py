@@ -9,17 +9,32 @@ import queue
 import signal
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from bench import cache
 from bench.costs import CostSpec
 from bench.numerics import NumericsSpec
 from bench.probes import ProbeSpec
 from bench.progress import Progress
-from bench.running.messages import Finished, Go, Ready, Running, Setup, Task, Waiting, Written
+from bench.running.messages import (
+    Finished,
+    Go,
+    Ready,
+    Reply,
+    Running,
+    Setup,
+    Share,
+    Shared,
+    Task,
+    Waiting,
+    Written,
+)
 
 if TYPE_CHECKING:
-    from bench.training.trial import Workplace
+    from bench.training.grounds import Workplace
 
 
 def main() -> None:
@@ -39,7 +54,10 @@ def main() -> None:
     while True:
         task = Task.model_validate_json(lines.get())
         place.turns = wait_for_turn if task.in_turns else None
-        _say(replies, _run(task, setup, place, replies))
+        cache.BUILT.clear()
+        reply = _run(task, setup, place, replies)
+        said = {"built": dict(cache.BUILT), "notes": cache.remarks()}
+        _say(replies, reply.model_copy(update=said))
 
 
 def _lines_from_runner() -> "queue.Queue[str]":
@@ -65,9 +83,9 @@ def _end() -> None:
 
 def _workplace(setup: Setup) -> "Workplace":
     from bench.training import execution
-    from bench.training.trial import Workplace
+    from bench.training.grounds import Workplace
 
-    stack = execution.configure(setup.execution)
+    stack = execution.configure(setup.execution, setup.devices)
     return Workplace(
         settings=setup.settings,
         folder=setup.folder,
@@ -82,12 +100,14 @@ def _workplace(setup: Setup) -> "Workplace":
     )
 
 
-def _run(task: Task, setup: Setup, place: "Workplace", replies: TextIO) -> Finished:
-    spec = task.spec
+def _run(task: Task, setup: Setup, place: "Workplace", replies: TextIO) -> Finished | Shared:
+    spec = task.work
 
     def report(progress: Progress) -> None:
         _say(replies, Running(progress=progress))
 
+    if isinstance(spec, Share):
+        return _shared(spec, place, report)
     if isinstance(spec, CostSpec):
         from bench.measuring.cost import measure
 
@@ -119,6 +139,23 @@ def _run(task: Task, setup: Setup, place: "Workplace", replies: TextIO) -> Finis
     return Finished(result=result, predictions=path, model=written)
 
 
+def _shared(step: Share, place: "Workplace", report: Callable[[Progress], None]) -> Shared:
+    from bench.training import shared_steps
+    from bench.training.trial import explained
+
+    began, reason = time.monotonic(), ""
+    try:
+        if step.stage == "images":
+            shared_steps.images(step.spec, place, report)
+        elif step.stage == "heads":
+            shared_steps.heads(step.spec, place, report)
+        elif step.split is not None:
+            shared_steps.activations(step.spec, step.split, step.view, place, report)
+    except Exception as error:
+        _, reason = explained(error)
+    return Shared(seconds=time.monotonic() - began, reason=reason)
+
+
 def _written(place: "Workplace", path: Path, sample: Path) -> Written:
     """Write the model of the trial that just ended; what is wrong with that is not the trial's."""
     from bench.training import exporting
@@ -134,7 +171,7 @@ def _written(place: "Workplace", path: Path, sample: Path) -> Written:
     return Written(card=exported.card, sample=sample, rounding=exported.rounding)
 
 
-def _say(replies: TextIO, reply: Ready | Running | Waiting | Finished) -> None:
+def _say(replies: TextIO, reply: Reply) -> None:
     # A line end first: bytes that something else left on the channel garble no reply.
     replies.write("\n" + reply.model_dump_json() + "\n")
     replies.flush()

@@ -6,10 +6,11 @@ gives every cut that is asked for.
 """
 
 import hashlib
+import itertools
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -24,13 +25,14 @@ from bench.progress import Progress
 from bench.records import Preprocessing, SplitName
 from bench.settings import Settings
 from bench.steps import View
-from bench.training import modes, views
+from bench.training import modes, parallel, views
 from bench.training.batches import Pictures
 from bench.training.modes import Mode
 from bench.training.recording import Report
 from bench.zoo import preprocessing
 
 KIND = "activations"
+_TOO_FEW = "in too few steps to measure"
 Found = tuple[NDArray[np.float32], ...]
 """The tensors of one cut, each (pictures, ...), memory-mapped."""
 
@@ -98,6 +100,7 @@ class Activations:
         self._source = source
         self.execution = ""
         self._model: Any = None
+        self._predictor: Callable[[NDArray[Any]], Mapping[str, Any]]
         self._mode: Mode | None = None
         self._digests: dict[SplitName, str] = {}
         self._opened: dict[str, Found] = {}
@@ -199,14 +202,15 @@ class Activations:
     ) -> dict[str, Any]:
         """Fill the arrays; returns how that went, as JSON values."""
         model, times = self._whole(), list[float]()
-        for rows, pixels in views.chunks(pictures, view):
+        size = parallel.count() * views.CHUNK
+        for rows, pixels in _pieces(views.chunks(pictures, view), parallel.count()):
             if self._mode is None and len(times) > 1:
-                left = 1 + (len(pictures) - rows.stop) // views.CHUNK
+                left = 1 + (len(pictures) - rows.stop) // size
                 self._mode = self._chosen(pixels, left * self._passes, times[-1])
                 if self._mode.jit != self._source.jit:
                     model.compile(jit_compile=self._mode.jit)
             began = time.perf_counter()
-            found = _predict(model, pixels)
+            found = self._predict(pixels)
             times.append(time.perf_counter() - began)
             for name, arrays in written.items():
                 for array, value in zip(arrays, found[name], strict=True):
@@ -214,8 +218,8 @@ class Activations:
             cache.let_go(pictures.pixels)
             report(Progress(stage=KIND, step=rows.stop, steps=len(pictures)))
         if len(times) > 1:
-            self.seconds_per_picture = statistics.median(times[1:]) / views.CHUNK
-        self.execution = self._mode.text if self._mode else "in too few steps to measure"
+            self.seconds_per_picture = statistics.median(times[1:]) / size
+        self.execution = self._mode.text if self._mode else parallel.noted(_TOO_FEW)
         return {"seconds_per_picture": self.seconds_per_picture, "execution": self.execution}
 
     def _chosen(self, pixels: NDArray[np.uint8], count: int, seconds: float) -> Mode:
@@ -224,7 +228,7 @@ class Activations:
 
         def run(jit: bool) -> Callable[[], object]:
             model.compile(jit_compile=jit)
-            return lambda: _predict(model, pixels)
+            return lambda: self._predict(pixels)
 
         identity = {**self._source.machine, "work": "activations", "cuts": sorted(self.cuts)}
         return modes.choose(identity, run, count, self._source.settings, seconds)
@@ -239,15 +243,25 @@ class Activations:
             prepared = preprocessing.apply(self._source.contract, keras.ops.cast(pixels, "float32"))
             self._model = keras.Model(pixels, inside(prepared, training=False))
             self._model.compile(jit_compile=self._source.jit)
+            self._predictor = parallel.predictor(self._model)
         return self._model
 
+    def _predict(self, pixels: NDArray[np.uint8]) -> dict[str, list[NDArray[np.float32]]]:
+        """Of some pictures, filled up to `views.CHUNK` a device so that one shape is compiled."""
+        missing = parallel.count() * views.CHUNK - len(pixels)
+        filled = np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)])
+        found = self._predictor(filled)
+        return {
+            name: [np.asarray(v, np.float32)[: len(pixels)] for v in values]
+            for name, values in found.items()
+        }
 
-def _predict(model: Any, pixels: NDArray[np.uint8]) -> dict[str, list[NDArray[np.float32]]]:
-    """Of up to `views.CHUNK` pictures, filled up to that many so that one shape is compiled."""
-    missing = views.CHUNK - len(pixels)
-    filled = np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)])
-    found = model.predict_on_batch(filled)
-    return {
-        name: [np.asarray(v, np.float32)[: len(pixels)] for v in values]
-        for name, values in found.items()
-    }
+
+def _pieces(
+    chunks: Iterable[tuple[slice, NDArray[np.uint8]]], size: int
+) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
+    """So many chunks at a time."""
+    left = iter(chunks)
+    while several := list(itertools.islice(left, size)):
+        rows = slice(several[0][0].start, several[-1][0].stop)
+        yield rows, several[0][1] if size == 1 else np.concatenate([p for _, p in several])

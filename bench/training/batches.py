@@ -1,5 +1,6 @@
 """Batches of pictures, or of what was computed from them, in an order that the seed decides."""
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.records import Head
+from bench.training import parallel
 from bench.training.ahead import Ahead
 
 
@@ -55,6 +57,9 @@ class Batches(keras.utils.PyDataset):
     order that depends on the seed and ``e`` alone: whoever trains calls `start_epoch` first. (Keras
     would tell of an epoch's end too, but also of that of a look ahead that trains nothing.)
 
+    On several devices a batch is filled up until they divide it, and has weights
+    (`bench.training.parallel`).
+
     Args:
         inputs: for each epoch, what the model takes.
         labels: int (pictures,), the class of each.
@@ -78,32 +83,39 @@ class Batches(keras.utils.PyDataset):
         super().__init__()
         self.labels, self.batch_size, self.seed = labels, batch_size, seed
         self.targets = targets(labels, head, classes)
-        self._ahead = Ahead(self._made, len(self))
+        self._ahead: Ahead[tuple[Any, ...]] = Ahead(self._made, len(self))
         self._inputs, self._first_epoch = inputs, first_epoch
         self._current: Sequence[Rows] | None = None
         self._preparing = 0.0
         self._order = np.arange(len(labels))
+        self._spread = parallel.count() > 1
+        self._asking = threading.Lock()  # a look ahead on TensorFlow may still go on in an epoch
 
     def __len__(self) -> int:
         return -(-len(self.labels) // self.batch_size)
 
-    def __getitem__(self, batch: int) -> tuple[Any, NDArray[np.float32]]:
+    def __getitem__(self, batch: int) -> tuple[Any, ...]:
         """What the model takes (each batch first) and targets as the loss wants them."""
-        if self._current is None:  # Keras looks ahead before the first epoch
-            self._prepare(self._first_epoch)
-        return self._ahead.get(batch)
+        with self._asking:
+            if self._current is None:  # Keras looks ahead before the first epoch
+                self._prepare(self._first_epoch)
+            return self._ahead.get(batch)
 
-    def _made(self, batch: int) -> tuple[Any, NDArray[np.float32]]:
+    def _made(self, batch: int) -> tuple[Any, ...]:
         assert self._current is not None
         chosen = self._order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        weights = (parallel.weights(len(chosen)),) if self._spread else ()
+        if self._spread:
+            chosen = np.resize(chosen, parallel.padded(len(chosen)))
         taken = tuple(rows[chosen] for rows in self._current)
-        return taken[0] if len(taken) == 1 else taken, self.targets[chosen]
+        return taken[0] if len(taken) == 1 else taken, self.targets[chosen], *weights
 
     def start_epoch(self, epoch: int) -> None:
         """Shuffle for this epoch, counted from the trial's first."""
-        self._ahead.forget()
-        self._prepare(epoch)
-        self._order = order(self.seed, epoch, len(self.labels))
+        with self._asking:
+            self._ahead.forget()
+            self._prepare(epoch)
+            self._order = order(self.seed, epoch, len(self.labels))
 
     @property
     def ready(self) -> Mapping[int, float]:

@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 
 from bench import __version__
 from bench.records import Environment, Execution, Stack
+from bench.training import parallel
 
 _PACKAGES = (
     *("tensorflow", "tensorflow-cpu", "tf-nightly", "tf-nightly-cpu", "jax", "jaxlib", "torch"),
@@ -27,13 +28,22 @@ _UNSTEADY = "not have a deterministic implementation|this operation is not deter
 """How PyTorch says that an operation gives other bits each time."""
 
 
-def configure(execution: Execution) -> Stack:
-    """Set precision and determinism for every trial of this process.
+def configure(execution: Execution, devices: int = 1) -> Stack:
+    """Set precision, determinism and devices for every trial of this process.
+
+    Args:
+        execution: of its trials.
+        devices: over how many a trial spreads its batches; the caller's thread trains them all.
 
     Returns:
-        The stack that results: framework versions, device, and the precision in force.
+        The stack that results: framework versions, devices, and the precision in force.
+
+    Raises:
+        BenchError: there are not so many devices here, or the backend cannot use several.
     """
-    stack = detect(execution)
+    if devices > 1:
+        parallel.prepare(devices)
+    stack = detect(execution, devices)
     keras.config.set_dtype_policy(stack.precision)
     backend = stack.backend
     if backend == "tensorflow":
@@ -50,10 +60,12 @@ def configure(execution: Execution) -> Stack:
         # Read when the first matrix product on a GPU is set up; without it that differs each time.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
+    if devices > 1:
+        parallel.begin(devices)
     return stack
 
 
-def detect(execution: Execution) -> Stack:
+def detect(execution: Execution, devices: int = 1) -> Stack:
     """The stack this process would run the execution on; changes nothing."""
     backend = keras.backend.backend()
     device, has_bfloat16 = _device(backend)
@@ -67,7 +79,7 @@ def detect(execution: Execution) -> Stack:
         backend=backend,
         backend_version=_version(backend),
         keras_version=_version("keras"),
-        device=device,
+        device=parallel.named(device, devices),
         precision=precision_used,
     )
 
@@ -122,8 +134,11 @@ def reruns(
         return "not promised", "execution.deterministic = false"
     if said:
         return "not promised", "; ".join(dict.fromkeys(said))
-    if stack.backend == "jax" and stack.device != "cpu":
+    on_cpu = stack.device == parallel.named("cpu", parallel.count())
+    if stack.backend == "jax" and not on_cpu:
         return "not promised", f"JAX on {stack.device} does not heed execution.deterministic"
+    if parallel.count() > 1 and not on_cpu:
+        return "not promised", f"in what order {stack.device} add up their gradients is not fixed"
     threads = _threads()
     many = "1 thread" if threads == 1 else f"{threads} threads"
     return "equal", f"for the same suite, stack and processor, with {many}"

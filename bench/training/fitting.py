@@ -4,8 +4,11 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from bench.records import Head, Phase
+from bench.training import parallel
 from bench.training.batches import Batches
 from bench.training.recording import Recorder
 
@@ -35,10 +38,12 @@ def compile_model(model: Any, phase: Phase, head: Head, jit: bool | Literal["aut
         "one_hot": keras.metrics.CategoricalAccuracy(name="accuracy"),
         "binary": keras.metrics.BinaryAccuracy("accuracy", threshold=0.0 if logits else 0.5),
     }
+    # Batches that several devices share have weights.
+    metrics = "weighted_metrics" if parallel.count() > 1 else "metrics"
     model.compile(
         optimizer=OPTIMIZERS[phase.optimizer](phase.learning_rate),
         loss=loss_of(head),
-        metrics=[accuracies[head.loss]],
+        **{metrics: [accuracies[head.loss]]},
         jit_compile=jit,
     )
 
@@ -47,15 +52,28 @@ def fit(
     model: Any, train: Batches, val: Batches, phase: Phase, epochs_done: int, recorder: Recorder
 ) -> None:
     """Let Keras fit a compiled model for a phase's epochs, counted on from ``epochs_done``."""
-    model.fit(
-        train,
-        validation_data=val,
-        initial_epoch=epochs_done,
-        epochs=epochs_done + phase.epochs,
-        callbacks=[recorder, *rate_callbacks(phase), *_stopping(phase)],
-        shuffle=False,  # Batches shuffles by the seed
-        verbose=0,
-    )
+    callbacks = [recorder, *rate_callbacks(phase), *_stopping(phase)]
+    if parallel.count() > 1:
+        means = parallel.Unpadded(len(train.labels), len(val.labels), train.batch_size)
+        callbacks.insert(0, means)
+    with parallel.fitting(model):
+        model.fit(
+            train,
+            validation_data=val,
+            initial_epoch=epochs_done,
+            epochs=epochs_done + phase.epochs,
+            callbacks=callbacks,
+            shuffle=False,  # Batches shuffles by the seed
+            verbose=0,
+        )
+
+
+def predict(model: Any, pictures: Batches) -> NDArray[np.float32]:
+    """A compiled model's outputs (pictures, outputs), for every picture."""
+    found: NDArray[np.float32] = model.predict(pictures, verbose=0)
+    if parallel.count() == 1:
+        return found
+    return found[parallel.counting(len(pictures.labels), pictures.batch_size)]
 
 
 def rate_callbacks(phase: Phase) -> list[Any]:

@@ -373,7 +373,7 @@ def _statistics(backbone: Any) -> dict[str, int]:
 
 
 def _digest(weight: Any) -> str:
-    array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight.value))
+    array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
     return hashlib.blake2b(array.view(np.uint8).data, digest_size=16).hexdigest()
 
 

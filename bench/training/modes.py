@@ -17,6 +17,7 @@ import keras
 
 from bench import cache
 from bench.settings import Settings
+from bench.training import parallel
 
 KIND = "modes"
 
@@ -49,7 +50,7 @@ class Mode:
     @property
     def text(self) -> str:
         """Name and evidence, for a row."""
-        return f"{self.name}: {self.evidence}"
+        return parallel.noted(f"{self.name}: {self.evidence}")
 
     @property
     def jit(self) -> bool:
@@ -114,6 +115,8 @@ def only_way() -> Mode | None:
     backend = _backend()
     if backend == "jax":
         return Mode("xla", "JAX compiles every step with XLA")
+    if backend == "tensorflow" and parallel.count() > 1:
+        return Mode("graph", "Keras spreads no step that XLA compiles")
     return None if backend == "tensorflow" else Mode("eager", "PyTorch runs eagerly")
 
 

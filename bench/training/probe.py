@@ -21,10 +21,11 @@ from bench.progress import Progress
 from bench.records import SplitName, Status, TrialSpec
 from bench.training import activations, sharing, stacking, transferability
 from bench.training.batches import Pictures
+from bench.training.grounds import Prepared, Workplace, prepared_for
 from bench.training.recording import Report
 from bench.training.scoring import Scores, score
 from bench.training.stacking import TrainedHead
-from bench.training.trial import Prepared, Workplace, check_head, explained, prepared_for
+from bench.training.trial import check_head, explained
 from bench.training.workbench import Workbench
 
 

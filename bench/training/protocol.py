@@ -33,9 +33,9 @@ from bench.records import (
     SplitName,
     TrialSpec,
 )
-from bench.training import execution, guards
+from bench.training import execution, guards, parallel
 from bench.training.batches import Batches, Pictures, of_pictures
-from bench.training.fitting import compile_model, fit
+from bench.training.fitting import compile_model, fit, predict
 from bench.training.model import PinnedBackbone, TrialModel, build
 from bench.training.modes import Mode
 from bench.training.recording import LossScaling, Recorder, Report
@@ -213,8 +213,7 @@ class Literal:
 
     def outputs(self, split: SplitName) -> NDArray[np.float32]:
         """Of the whole model, the last partial batch included."""
-        found: NDArray[np.float32] = self.trial.model.predict(self._batches(split), verbose=0)
-        return found
+        return predict(self.trial.model, self._batches(split))
 
     def _batches(self, split: SplitName) -> Batches:
         pictures: Pictures = getattr(self.given, split)
@@ -247,7 +246,11 @@ def run(
         given: backbone and pictures.
         path: computes the phases.
         keep: given each phase as it ends, so that phase 1 outlives a phase 2 that fails.
+
+    Raises:
+        ImpossibleTrialError: several devices would give other numbers than one.
     """
+    parallel.check(spec, given.backbone, len(given.train))
     weights = freezing.inventory(given.backbone)
     layers = given.layers
     start = freezing.first_trainable(spec.freeze, layers)

@@ -21,7 +21,7 @@ from bench.steps import pooled_name
 from bench.training import execution, guards, protocol, views
 from bench.training.activations import Found
 from bench.training.batches import Batches, targets
-from bench.training.fitting import compile_model, fit
+from bench.training.fitting import compile_model, fit, predict
 from bench.training.model import TrialModel
 from bench.training.modes import Chooser, Mode
 from bench.training.protocol import Fitting, Ingredients
@@ -128,8 +128,7 @@ class Shared:
 
         def predicted(split: SplitName) -> NDArray[np.float32]:
             bench.at(cut, split, None, self.report)  # now, for the same reason
-            found: NDArray[np.float32] = top.model.predict(batches(split), verbose=0)
-            return found
+            return predict(top.model, batches(split))
 
         self._outputs = predicted
         return Fitting(

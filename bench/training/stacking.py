@@ -8,7 +8,7 @@ What comes out equals training each alone, to rounding.
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bench.records import Epoch, Head
 from bench.steps import HeadStep
-from bench.training import fitting
+from bench.training import fitting, parallel
 from bench.training.ahead import Ahead
 from bench.training.batches import Inputs, Rows, order, targets
 from bench.training.recording import InputWait, LossScaling, ScaleWatch
@@ -70,7 +70,7 @@ class TrainedHead:
 def train(
     steps: Sequence[HeadStep], lessons: Lessons, report: Callable[[Epoch], None]
 ) -> list[TrainedHead]:
-    """Train heads of one shape at once.
+    """Train heads of one shape at once, on one device: their steps are too small to spread.
 
     Args:
         steps: heads with one `HeadStep.stack`.
@@ -83,9 +83,21 @@ def train(
     Raises:
         ValueError: several heads, whose learning rate should follow each one's val loss.
     """
-    phase, head = steps[0].phase, steps[0].head
-    if phase.reduce_learning_rate and len(steps) > 1:
+    if steps[0].phase.reduce_learning_rate and len(steps) > 1:
         raise ValueError("a learning rate that follows val loss is one head's own")
+
+    def features(epoch: int) -> Sequence[Rows]:
+        with parallel.together():  # it may take a pass through the backbone
+            return lessons.features(epoch)
+
+    with parallel.alone():
+        return _train(steps, replace(lessons, features=features), report)
+
+
+def _train(
+    steps: Sequence[HeadStep], lessons: Lessons, report: Callable[[Epoch], None]
+) -> list[TrainedHead]:
+    phase, head = steps[0].phase, steps[0].head
     width = lessons.val_features.shape[1]
     model = _stacked(steps, [initial(s, width, lessons.classes) for s in steps], width)
     rights = _RIGHTS[head.loss]

@@ -173,6 +173,18 @@ class Workbench:
                     wanted.add(name)
         return sorted(wanted & self.activations.cuts.keys())
 
+    def run_pass(self, split: SplitName, view: View | None, report: Report) -> None:
+        """Compute every cut that trials plan to ask for of a split, as a view shows it."""
+        wanted: set[str] = set()
+        for trial in self.trials:
+            for need in steps.needs(trial, steps.shares_phase2(trial)):
+                if (need.split, need.view) == (split, view):
+                    pooled = need.cut == "pooled"
+                    wanted.add(pooled_name(trial) if pooled else _frontier(trial, self.given))
+        names = sorted(wanted & self.activations.cuts.keys())
+        for name in names:
+            self.activations.get(name, split, view, names, report)
+
     @contextmanager
     def _untrained(self) -> Iterator[None]:
         """For a while, the backbone as it was loaded: a trial may have trained it meanwhile."""
@@ -370,7 +382,7 @@ def _possible(spec: TrialSpec, given: Ingredients) -> bool:
 
 def _values(holder: Any) -> list[NDArray[Any]]:
     """Copies of a model's or an optimizer's variables; states of random numbers are among them."""
-    return [np.array(keras.ops.convert_to_numpy(v.value)) for v in holder.variables]
+    return [np.array(keras.ops.convert_to_numpy(v)) for v in holder.variables]
 
 
 def _assign(model: Any, values: Sequence[NDArray[Any]]) -> None:

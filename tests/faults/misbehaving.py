@@ -19,6 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from bench import cache
 from bench.probes import ProbeResult, ProbeSpec
 from bench.progress import Progress
 from bench.records import Environment, Execution, Stack, TrialResult, TrialSpec
@@ -250,8 +251,13 @@ def run_probe(spec: ProbeSpec, place: object, report: Report) -> ProbeResult:
     )
 
 
-def configure(execution: Execution) -> Stack:
+def configure(execution: Execution, devices: int = 1) -> Stack:
     return STACK
+
+
+def share(spec: TrialSpec, *args: object) -> None:
+    """A shared step: what it would compute, one empty entry of the cache stands for."""
+    cache.BUILT["activations"] += 1
 
 
 def workplace(**arguments: object) -> types.SimpleNamespace:
@@ -264,11 +270,19 @@ def stub(name: str, **content: object) -> None:
     sys.modules[name] = module
 
 
+def stub_training() -> None:
+    """Nothing of a framework is imported from here on."""
+    stub("bench.training.execution", configure=configure, environment=lambda: ENVIRONMENT)
+    explained = lambda error: ("failed", str(error))  # noqa: E731
+    stub("bench.training.grounds", Workplace=workplace)
+    stub("bench.training.trial", run_trial=run_trial, explained=explained)
+    stub("bench.training.probe", run_probe=run_probe)
+    stub("bench.training.shared_steps", images=share, activations=share, heads=share)
+
+
 if __name__ == "__main__":
     note(f"worker {os.getpid()}")
-    stub("bench.training.execution", configure=configure, environment=lambda: ENVIRONMENT)
-    stub("bench.training.trial", Workplace=workplace, run_trial=run_trial)
-    stub("bench.training.probe", run_probe=run_probe)
+    stub_training()
     if "start" in ORDERS:
         globals()[f"start_{ORDERS['start']}"]()
     worker.main()
