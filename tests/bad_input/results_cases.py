@@ -6,14 +6,16 @@ import json
 import re
 from pathlib import Path
 
-from conftest import make_card, make_result
+from conftest import make_card, make_dataset, make_result
 
+from bench.records import WeightsUsed
 from bench.running import store
 
 from .cases import Accepted, Case
 from .making import STACK, Make, both, empty, linked, results, rows, suite, text
 
 AREA, MARGINS, CLAIMS, BASELINES = "results folders", "margins", "claims", "baselines"
+MERGING = "merging"
 LINE = store.line(make_result())
 ROW = re.sub(rb'"check": "[0-9a-f]{8}", ', b"", LINE)
 """As versions without checksums wrote it, so that it can be changed."""
@@ -40,6 +42,7 @@ def _damaged_predictions(folder: Path) -> None:
 
 
 RUNS = both(results("a"), results("b", STACK))
+RUNS_OF_ROWS = both(rows(LINE, "a"), rows(LINE, "b"))
 COMPARE = ("compare", "a", "b")
 NOT_ONE = "expected a results folder"
 
@@ -143,7 +146,53 @@ _BASELINES = (
     Case("inside-its-own-results", BASELINES, ("baseline", "save", "v1", "results"), ("results", "baselines lie in it"), ("expected the results of one suite",), results("results/run")),
 )  # fmt: skip
 
-CASES = (*_READING, *_RULES, *_CLAIMS, *_BASELINES)
+
+def _merge(id_: str, names: str, remedy: str, make: Make, words: str = "a b -o new") -> Case:
+    given = tuple(words.split(" "))
+    return Case(id_, MERGING, ("merge", *given), tuple(names.split("|")), (remedy,), make)
+
+
+def _beside(**changes: object) -> Make:
+    """Folders ``a`` and ``b`` with one trial each, the same but for these changes."""
+    return both(
+        _of("a", dataset=make_dataset()), _of("b", **({"dataset": make_dataset()} | changes))
+    )
+
+
+def _of(name: str, **changes: object) -> Make:
+    return rows(store.line(make_result(**changes)), name)
+
+
+def _weights(sha256: str) -> dict[str, object]:
+    return {"weights": WeightsUsed(source="imagenet", sha256=sha256 * 64)}
+
+
+LABEL = make_result().spec.label
+_MERGING = (
+    _merge("one-folder", "merge a: one folder", "expected two results folders or more", results("a"), "a -o new"),
+    _merge("the-same-twice", "a: named twice", "expected each results folder once", results("a"), "a ./a -o new"),
+    _merge("one-in-another", "all/b: lies in all", "expected folders apart", results("all/b"), "all all/b -o new"),
+    _merge("a-suite-and-a-root", "a holds the results of one suite|all those of several", "such as all/b in place of all", both(results("a"), results("all/b")), "a all -o new"),
+    _merge("a-stack", "a/some-stack: holds the rows of one stack", "give a", RUNS_OF_ROWS, "a/some-stack b -o new"),
+    _merge("not-there", "b: expected a results folder", "nothing is there", results("a")),
+    _merge("a-file", "b: expected a results folder", "it is a file", both(results("a"), text("b", "x"))),
+    _merge("no-row", "b: expected results to merge", "leave it out", both(results("a"), rows(b"garbage\n", "b"))),
+    _merge("newer-version", "trials.jsonl:1|a newer version of Bench", "update Bench", both(results("a"), rows(ROW.replace(b'"format": 1', b'"format": 99'), "b"))),
+    _merge("no-output", "--output", "bench merge --help", RUNS, "a b"),
+    _merge("onto-itself", "--output a: is a", "expected a new folder apart from those", RUNS, "a b -o a"),
+    _merge("into-one-of-them", "--output b/new: lies in b", "expected a new folder apart from those", RUNS, "a b -o b/new"),
+    _merge("into-a-full-folder", "new: ", "expected a new folder, but something lies in it", both(RUNS, text("new/x", "mine"))),
+    _merge("into-a-file", "new: ", "expected a new folder, but it is a file", both(RUNS, text("new", "mine"))),
+    _merge("below-a-file", "file/new: |file is a file", "expected a place below a folder", both(RUNS, text("file", "x")), "a b -o file/new"),
+    _merge("prefer-another", "--prefer c", "expected one of the folders to merge, a or b", RUNS, "a b -o new --prefer c"),
+    _merge("other-pictures", f"other pictures (1): {LABEL}|ffffffffffff in a, 000000000000 in b", "leave one of the folders out", _beside(dataset=make_dataset("0" * 64))),
+    _merge("other-pictures-preferred", "other pictures (1): ", "leave one of the folders out", _beside(dataset=make_dataset("0" * 64)), "a b -o new --prefer a"),
+    _merge("other-weights", f"other weights (1): {LABEL}|111111111111 in a, 222222222222 in b", "leave one of the folders out", both(_of("a", **_weights("1")), _of("b", **_weights("2")))),
+    _merge("other-protocol", f"another protocol version (1): {LABEL}|1 in a, 2 in b", "leave one of the folders out", _beside(protocol=2)),
+    _merge("other-results", f"other results (1): {LABEL}|test_accuracy 0.94 in a, 0.5 in b", "--prefer FOLDER", _beside(test_accuracy=0.5)),
+)  # fmt: skip
+
+CASES = (*_READING, *_RULES, *_CLAIMS, *_BASELINES, *_MERGING)
 
 
 def _kept(id_: str, content: bytes, *says: str) -> Accepted:
@@ -165,5 +214,9 @@ ACCEPTED = (
     _kept("unknown-field", ROW + _row(luck=1), "trials.jsonl:2: left out", "luck"),
     Accepted("damaged-predictions", AREA, ("show", "run"), ("94.0", "x.npz", "put back a copy, or delete the file"), _damaged_predictions),
     Accepted("damaged-baseline-in-a-list", BASELINES, ("baseline", "list"), ("v1", "save it anew"), text("results/baselines/v1/baseline.json", "{")),
+    Accepted("damaged-line", MERGING, ("merge", "a", "b", "-o", "new"), ("b/some-stack/trials.jsonl:2: left out", "results: new"), both(rows(LINE, "a"), rows(LINE + LINE.replace(b"0.94", b"0.99"), "b"))),
+    Accepted("suites-that-differ", MERGING, ("merge", "a", "b", "-o", "new"), ("suite.toml: that of a is kept", "results: new"), both(RUNS, text("a/suite.toml", "# one"), text("b/suite.toml", "# two"))),
+    Accepted("no-rows-beside-rows", MERGING, ("merge", "a", "b", "-o", "new"), ("b: not merged, because these are no rows: choice.json", "results: new"), both(RUNS, text("b/choice.json", "{}"))),
+    Accepted("preferred", MERGING, ("merge", "a", "b", "-o", "new", "--prefer", "b"), ("results: new",), _beside(test_accuracy=0.5)),
     Accepted("no-baselines-to-list", BASELINES, ("baseline", "list"), ("bench baseline save NAME RESULTS makes one",)),
 )  # fmt: skip

@@ -26,7 +26,14 @@ from .cases import Accepted, Case
 
 ROOT = Path(__file__).parents[2]
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-SETTINGS = ("BENCH_WEIGHTS_DIR", "TFDS_DATA_DIR", "BENCH_CACHE_GIB", "KERAS_BACKEND", "FORCE_COLOR")
+SETTINGS = (
+    "BENCH_WEIGHTS_DIR",
+    "TFDS_DATA_DIR",
+    "BENCH_CACHE_GIB",
+    "BENCH_SHARED_CACHE",
+    "KERAS_BACKEND",
+    "FORCE_COLOR",
+)
 
 
 @dataclass(frozen=True)
