@@ -358,8 +358,9 @@ class TrialResult(Record):
 
     ``seconds`` is wall time without ``pictures_seconds`` (reading and decoding). Shared work counts
     in the trial that did it, or in the first that waited for it; ``way`` says whether this one took
-    part, ``rewrites`` what was done to the backbone's operations. ``test_correct``: `bench.marks.packed`, in the test split's order.
-    ``reruns``: bits that the same suite gives again on this stack; None where nobody noted it.
+    part, ``rewrites`` what was done to the backbone's operations. ``test_correct``:
+    `bench.marks.packed`, in the test split's order. ``reruns``: bits that the same suite gives
+    again on this stack; None where nobody noted it.
     """
 
     key: str

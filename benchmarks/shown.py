@@ -28,6 +28,8 @@ from benchmarks import (
     choice_calibrated,
     choosing,
     determinism,
+    devices,
+    engine_overhead,
     large_store,
     many_rows,
     measured,
@@ -36,6 +38,8 @@ from benchmarks import (
     numerics,
     overhead,
     repeat,
+    scaled_out,
+    simulated_report,
     soak,
     study,
     tied,
@@ -46,7 +50,7 @@ from benchmarks import tables as speed_tables
 ROOT = Path(__file__).parents[1]
 PAGES = (
     *("README.md", "docs/choosing.md", "docs/regression.md", "docs/measurements.md"),
-    "docs/reliability.md",
+    *("docs/reliability.md", "docs/scale_out.md"),
 )
 
 Make = Callable[[Path], str]
@@ -116,6 +120,10 @@ KINDS: Mapping[str, Make] = {
     ),
     "advice": lambda path: advice.document(written.read(advice.Report, path, "a study of advice")),
     "tied": lambda path: tied.document(json.loads(path.read_text())),
+    "simulated": lambda path: simulated_report.document(simulated_report.read(path), "github"),
+    "devices": lambda path: devices.document(devices.read(path), "github"),
+    "engine_overhead": lambda path: engine_overhead.document(engine_overhead.read(path), "github"),
+    "scaled_out": lambda path: scaled_out.document(scaled_out.read(path), "github"),
     "soak": lambda path: soak.document(soak.read(path), "github"),
     "large_store": lambda path: large_store.document(large_store.read(path), "github"),
     "determinism": lambda path: determinism.document(determinism.read(path), "github"),

@@ -37,6 +37,7 @@ from conftest import STACK, make_result, make_spec
 from bench import cache, marks
 from bench.cache import checksums
 from bench.data import picture_cache
+from bench.data.decoding import DECODING_VERSION
 from bench.data.examples import Example
 from bench.errors import CacheError, StoreError
 from bench.records import TrialResult
@@ -345,7 +346,8 @@ class Pictures(Build):
             for i in range(4):
                 pixels = np.full((30, 30, 3), number, np.uint8)
                 writer.add(Example(str(i), b"", 0), f"{i:064x}", pixels)
-            about = {"decoding": 1, "name": "x", "identity": "x", "signature": "s", "size": 30}
+            about = {"decoding": DECODING_VERSION, "name": "x", "identity": "x"}
+            about |= {"signature": str(number), "size": 30}
             there: dict[str, Any] = {"pictures": 4, "class_names": ("a",), "problems": ()}
             writer.finish(picture_cache.Manifest(**about, **there, created=str(number)))
 
@@ -354,7 +356,7 @@ class Pictures(Build):
         super().prepare()
 
     def _path(self, number: int) -> Path:
-        return self.folder / "images" / f"x-30-{number:016x}"
+        return picture_cache._path(self.settings, "x", "x", str(number), 30)
 
     def _whole(self, identity: dict[str, Any], absent: bool) -> None:
         entry = picture_cache.read(self._path(identity["n"]))

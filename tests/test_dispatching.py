@@ -212,7 +212,7 @@ def play(seed: int, caches: int, loss: float, suite: bool) -> Play:
     return played
 
 
-@examples(max_examples=150)
+@examples(max_examples=100)
 @given(
     seed=st.integers(0, 2**32),
     caches=st.integers(1, 3),

@@ -201,6 +201,14 @@ def test_of_several_rows_in_a_folder_the_last_counts(a: Path, b: Path, c: Path) 
     assert store.read(c).rows == (trial(), failed(1, reason="later"))
 
 
+def test_rows_stay_in_the_order_first_measured(a: Path, b: Path, c: Path) -> None:
+    put(a, failed(), trial(1), trial())
+    put(b, trial(2))
+    merging.merge([a, b], c)
+    keys = [row.key for row in store.read(a).rows]
+    assert [row.key for row in store.read(c).rows] == [*keys, trial(2).key]
+
+
 def test_costs_are_all_kept_and_each_once(a: Path, b: Path, c: Path) -> None:
     first, second, third = (make_cost(started_at=f"2026-01-0{n}") for n in (1, 2, 3))
     put(a, first, second, second)
@@ -345,9 +353,11 @@ def test_other_results_are_refused_unless_one_is_preferred(
 
 
 def test_what_a_row_does_not_say_is_no_difference(a: Path, b: Path, c: Path) -> None:
-    put(a, trial(test_correct=None, dataset=None, phase1=None))
-    put(b, trial(test_correct="//4=", weights=WEIGHTS))
-    assert counted(merging.merge([a, b], c)) == [(1, 1, 0, 0, 0), (1, 0, 1, 0, 0)]
+    less, more = trial(test_correct=None, dataset=None, phase1=None), trial(weights=WEIGHTS)
+    put(a, less)
+    put(b, more)
+    assert counted(merging.merge([a, b], c)) == [(1, 0, 1, 0, 0), (1, 1, 0, 0, 0)]
+    assert store.read(c).rows == (more,), "what one of them says is not lost"
 
 
 def test_the_first_few_of_each_kind_are_named_and_all_counted(a: Path, b: Path) -> None:
@@ -553,6 +563,14 @@ def test_links_out_of_a_folder_are_not_followed(tmp_path: Path, a: Path, b: Path
     assert {row.key for row in store.read(c).rows} == {trial(s).key for s in (0, 1, 3)}
 
 
+def test_a_link_to_a_folder_is_told(tmp_path: Path, a: Path, b: Path, c: Path) -> None:
+    put(a / "small", trial())
+    put(b / "small", trial(1))
+    (a / "large").symlink_to(put(tmp_path / "large", trial(2)))
+    (said,) = merging.merge([a, b], c).notes
+    assert said.startswith(f"{a / 'large'}: a link to a folder, which is not followed: put the")
+
+
 # ---------------------------------------------------------------------------- what is no input
 
 
@@ -667,6 +685,15 @@ def test_what_a_killed_merge_left_is_nobodys_result(a: Path, b: Path, c: Path) -
     assert {row.key for row in store.read(c.parent).rows} == {trial().key, trial(1).key}
     merging.merge([a, b], c)
     assert held(c) == held(a) | held(b)
+
+
+def test_what_is_somebody_elses_beside_the_output_stays(a: Path, b: Path, c: Path) -> None:
+    put(a, trial())
+    put(b, trial(1))
+    theirs = c.with_name(".new-c") / "mine.txt"
+    append(theirs, b"mine")
+    merging.merge([a, b], c)
+    assert [p.name for p in theirs.parent.iterdir()] == ["mine.txt"]
 
 
 def test_a_folder_that_changes_meanwhile_is_refused(

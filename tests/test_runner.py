@@ -281,7 +281,8 @@ def together(
     heard: Heard | None = None,
 ) -> runner.Summary:
     with store.writing(folder) as held:
-        return runner.run_on(trials, held, LocalFleet(engines), heard or Heard())
+        told = heard or Heard()
+        return runner.run_on(trials, held, LocalFleet(engines), told, seconds=lambda _: 1.0)
 
 
 def test_groups_are_grounds_in_the_order_of_their_first_trial() -> None:
@@ -428,6 +429,22 @@ def test_a_defect_of_one_engine_is_raised_and_ends_the_other(tmp_path: Path) -> 
         together(tmp_path, engines)
     (kept,) = store.read(tmp_path).rows  # complete, though its engine was being ended
     assert kept.spec in engines[1].executed
+
+
+def test_a_row_is_on_disk_before_anybody_is_told_of_its_notes(tmp_path: Path) -> None:
+    class Remarking(Fake):
+        def execute(self, spec: TrialSpec, report: Callable[[Progress], None]) -> Finished:
+            return super().execute(spec, report).model_copy(update={"notes": ("no room",)})
+
+    class Gone(Heard):
+        """Whose reader has left."""
+
+        def noted(self, text: str) -> None:
+            raise SystemExit(1)
+
+    with pytest.raises(SystemExit):
+        together(tmp_path, [Remarking(tmp_path)], TRIALS[:1], Gone())
+    assert [row.key for row in stored(tmp_path)] == [TRIALS[0].key]
 
 
 def test_rows_that_no_longer_stand_are_measured_again(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The cache that machines share: fetched whole or not at all, published once, never in the way."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -253,6 +254,17 @@ def test_pictures_are_fetched(machine: Machine) -> None:
     assert picture_cache.fetched(other, placed(other, "another")) is None
 
 
+def test_pictures_under_the_key_of_others_are_left_alone(on_disk: Machine, store: Path) -> None:
+    one, other = on_disk("one"), on_disk("other")
+    pictures(one, placed(one))
+    (there,) = store.glob("images/*")
+    there.rename(there.with_name(shared.key_of(placed(one, "another"))))
+    assert picture_cache.fetched(other, placed(other, "another")) is None
+    assert list(other.cache.glob("*/[!.]*")) == [], "not even for a moment"
+    (remark,) = cache.remarks()
+    assert "is left alone: not what its key says" in remark
+
+
 def test_pictures_of_a_dataset_that_is_not_on_this_machine(machine: Machine) -> None:
     one, other = machine("one"), machine("other")
     pictures(one, placed(one))
@@ -360,6 +372,7 @@ def test_what_is_not_to_be_used_is_left_alone(on_disk: Machine, store: Path, mar
     identity = IDENTITY if marked else {"n": 2}
     for _ in range(2):
         assert cache.read(other, "activations", identity) is None
+    assert list(other.cache.glob("*/[!.]*")) == []
     with cache.building(other, "activations", identity, "x") as writer:
         assert writer is not None
         writer.put("x", [1])
@@ -469,6 +482,42 @@ def test_a_store_out_of_reach_stops_nothing(
     assert made(broken("d")).content == {"value": 7}
     made(broken("e"))
     assert Counter(activations=4 if way == "read" else 5) == cache.BUILT
+    assert cache.remarks() == ()
+
+
+def test_a_full_store_is_not_filled_further(
+    on_disk: Machine, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Any, lpath: str, rpath: str, **named: Any) -> None:
+        Path(rpath).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(LocalFileSystem, "put_file", full)
+    made(on_disk("one"))
+    (remark,) = cache.remarks()
+    assert "cannot be written: [Errno 28] No space left on device" in remark
+    assert [p for p in store.rglob("*") if p.is_file()] == []
+
+
+def test_an_entry_that_is_removed_while_it_is_published(
+    on_disk: Machine, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = LocalFileSystem.put_file
+
+    def trimmed(self: Any, lpath: str, rpath: str, **named: Any) -> None:
+        if lpath.endswith("y.npy"):
+            cache.clear(on_disk("one"))
+        real(self, lpath, rpath, **named)
+
+    monkeypatch.setattr(LocalFileSystem, "put_file", trimmed)
+    with cache.building(on_disk("one"), "activations", IDENTITY, "some work") as writer:
+        assert writer is not None
+        writer.put("x", [1])
+        writer.put("y", [2])
+    assert [p for p in store.rglob("*") if p.is_file()] == []
+    monkeypatch.setattr(LocalFileSystem, "put_file", real)
+    made(on_disk("one"))
+    assert len(list(store.glob("*/*/manifest.json"))) == 1, "the store does not rest for it"
     assert cache.remarks() == ()
 
 

@@ -172,17 +172,19 @@ def _shared(settings: Settings, path: Path) -> Copy | None:
 
 
 def _fetch(copy: Copy, path: Path, read: Callable[[Path], Any]) -> bool:
-    """Under the lock, put a copy in its place; whether it is what is expected there."""
-    folder = _temporary(path)
+    """Under the lock, put a copy in its place if it is what is expected there; whether it was."""
+    desk = _temporary(path)
+    folder = desk / path.name  # whose key says what is expected
     try:
+        folder.mkdir()
         if not copy.download(folder):
+            return False
+        if not _complete(folder, read):
+            copy.refuse()
             return False
         _appear(folder, path)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    if not _complete(path, read):
-        copy.refuse()
-        return False
+        shutil.rmtree(desk, ignore_errors=True)
     return True
 
 

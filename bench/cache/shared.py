@@ -228,21 +228,36 @@ class _Store:
         if self._rests_from("written"):
             return
         with self.trying("written"):
-            if self._stands(self._manifest(kind, key)):
-                return
-            content = (folder / MANIFEST).read_bytes()
-            place = f"{self.place(kind, key)}/{_digest(content)}"
-            if self._is_local():
-                self.files.makedirs(place, exist_ok=True)
+            try:
+                self._put(kind, key, folder)
+            except FileNotFoundError:
+                if folder.is_dir():  # or else it has just made room for another entry
+                    raise
+
+    def _put(self, kind: str, key: str, folder: Path) -> None:
+        if self._stands(self._manifest(kind, key)):
+            return
+        content = (folder / MANIFEST).read_bytes()
+        place = f"{self.place(kind, key)}/{_digest(content)}"
+        self._put_files(folder, place)
+        if self._stands(there := self._manifest(kind, key)):  # another machine was faster
+            self._discard(place)
+            return
+        self._put_last(self.place(kind, key), place, content)
+        if there is not None:
+            self._discard(f"{self.place(kind, key)}/{_digest(there)}")
+
+    def _put_files(self, folder: Path, place: str) -> None:
+        if self._is_local():
+            self.files.makedirs(place, exist_ok=True)
+        try:
             for file in sorted(folder.iterdir()):
                 if file.name != MANIFEST:
                     self.files.put_file(str(file), f"{place}/{file.name}")
-            if self._stands(there := self._manifest(kind, key)):  # another machine was faster
+        except OSError:
+            if self._is_local():  # a full disk would only become fuller
                 self._discard(place)
-                return
-            self._put_last(self.place(kind, key), place, content)
-            if there is not None:
-                self._discard(f"{self.place(kind, key)}/{_digest(there)}")
+            raise
 
     def _put_last(self, place: str, files: str, content: bytes) -> None:
         """Object stores show a whole file or none; a folder does so of what is renamed."""

@@ -89,8 +89,11 @@ def where(
             if value is not None:
                 raise BenchError(f"{option} {value!r}: expected --engine ray beside it")
         return Where(places.places("1" if workers is None else workers, each=devices))
+    from bench.running import ray_cluster
     from bench.running.ray_fleet import Options
 
+    if address:
+        ray_cluster.place("--address", address)
     number = _count(workers, places.AUTO)
     share = _positive("--gpus-per-worker", gpus)
     if share is not None and share != devices and max(share, devices) > 1:

@@ -82,9 +82,13 @@ def entry_path(settings: Settings, source: Source, signature: str, size: int) ->
 
 
 def _path(settings: Settings, name: str, identity: str, signature: str, size: int) -> Path:
-    content = json.dumps([identity, signature, size, DECODING_VERSION])
-    key = hashlib.sha256(content.encode()).hexdigest()[:16]
+    key = _key(identity, signature, size, DECODING_VERSION)
     return root(settings, "images") / f"{slug(name) or 'pictures'}-{size}-{key}"
+
+
+def _key(identity: str, signature: str, size: int, decoding: int) -> str:
+    content = json.dumps([identity, signature, size, decoding])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def read(path: Path, sure: bool = True) -> Entry | None:
@@ -108,7 +112,7 @@ def fetched(settings: Settings, path: Path) -> Entry | None:
         settings: name that cache.
         path: where the entry will lie.
     """
-    if folders.fetched(settings, path, _read):
+    if folders.fetched(settings, path, _read_placed):
         with suppress(DamagedEntryError):
             return read(path)
     return None
@@ -172,7 +176,7 @@ def building(settings: Settings, path: Path) -> Iterator["EntryWriter | None"]:
     Raises:
         CacheError: the cache cannot be written.
     """
-    with writing(settings, path, _read) as folder:
+    with writing(settings, path, _read_placed) as folder:
         if folder is None:
             yield None
             return
@@ -238,6 +242,15 @@ class EntryWriter:
         # NumPy pads this header so that the first dimension can grow: rewritten in place.
         header = {"descr": "|u1", "fortran_order": False, "shape": (self.pictures, *self._shape)}
         np.lib.format.write_array_header_1_0(self._file, header)
+
+
+def _read_placed(path: Path) -> Entry:
+    """As `_read`, and these are the key's pictures: a folder of a store may have been moved."""
+    entry = _read(path)
+    m = entry.manifest
+    if shared.key_of(path) != _key(m.identity, m.signature, m.size, m.decoding):
+        raise ValueError("it lies under the key of other pictures")
+    return entry
 
 
 def _read(path: Path, sure: bool = True) -> Entry:

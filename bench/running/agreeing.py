@@ -2,15 +2,15 @@
 
 They contradict each other where they rest on other ground (pictures, weights, protocol), and where
 their results differ. The result of a trial is what a table, or a comparison of two stacks, takes
-from it: how it ended, which pictures it had right, what trained, for how many epochs, and which
-guards failed. Losses are no part of it, for they move in their last digits with the processor's
+from it: how it ended, which pictures it had right, what trained, for how many epochs, and whether
+each guard held. Losses are no part of it, for they move in their last digits with the processor's
 vector width while every picture is answered alike; nor are times, the machine, and the way it was
 computed. The result of a probe is that of its classifiers, and of a fingerprint every number, for
 last digits are what it is about. Measurements of cost never contradict each other: they are
 samples.
 
 What one of the two does not say (a row of an older version, or one that ended early) is no
-difference.
+difference; nor is a guard that only one of them has, or that does not apply to one.
 """
 
 import hashlib
@@ -34,6 +34,7 @@ TITLES: Mapping[Kind, str] = {
     "results": "other results",
 }
 """What the second of two rows rests on, or came to."""
+_HELD: Mapping[bool | None, str] = {True: "held", False: "failed"}
 _LONGEST = 24
 """Characters of a value that a message shows; of longer ones it shows a digest."""
 
@@ -57,6 +58,11 @@ def brief(row: Row) -> bytes:
     """16 bytes; rows that agree in them say the same."""
     said = repr(list(_said(row))).encode(errors="replace")
     return hashlib.blake2b(said, digest_size=16).digest()
+
+
+def amount(row: Row) -> int:
+    """How much a row says, of what it may say."""
+    return sum(value is not None for _, _, value in _said(row))
 
 
 def difference(a: Row, b: Row) -> Difference | None:
@@ -131,7 +137,8 @@ def _of_trial(row: TrialResult) -> Iterator[tuple[str, object]]:
             yield f"{name}.epochs", len(phase.epochs)
             for what in ("val_accuracy", "val_correct", "trainable_parameters"):
                 yield f"{name}.{what}", getattr(phase, what)
-    yield "failed guards", ", ".join(sorted(row.failed_guards)) or "none"
+    for guard in sorted(row.guards, key=lambda guard: guard.name):
+        yield f"guard {guard.name}", _HELD.get(guard.passed)
 
 
 def _of_fingerprint(row: NumericsResult) -> Iterator[tuple[str, object]]:

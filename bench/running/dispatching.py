@@ -165,7 +165,7 @@ class Dispatcher:
         """Give a worker that has none its next job; None where there is nothing for it now."""
         worker = self._workers[name]
         ground = self._on.get(name)
-        if ground is None or not ground.waiting or not self._may(ground, worker):
+        if ground is None or not ground.waiting:
             ground = self._other(worker)
         if ground is None:
             return None
@@ -283,11 +283,6 @@ class Dispatcher:
         return list(reversed(found))
 
     # -------------------------------------------------------------------------------- grounds
-
-    def _may(self, ground: _Ground, worker: Worker) -> bool:
-        if worker.only_cpu and ground.gpu:
-            return False
-        return ground.cache in (None, worker.cache) or not self._alive(ground.cache)
 
     def _alive(self, cache: str | None) -> bool:
         """Whether anybody is left who can go on with a ground that began in this cache."""

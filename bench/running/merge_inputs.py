@@ -1,6 +1,7 @@
 """Results folders that are to be merged: what lies in them, and their rows in outline."""
 
 import hashlib
+import json
 import os
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,12 @@ T = TypeVar("T", bound=Hashable)
 BESIDE = (store.SUITE, stacks.FILE)
 """What lies beside rows, and without which a command would not know what they are."""
 _ENDS = b"\r\n"
+_LINKED = "a link to a folder, which is not followed: put the folder itself in its place"
+_MISPLACED = (
+    "its key is not that of what it says was measured, and it has no checksum that vouches for it"
+)
+_HEAD = 64
+"""Bytes in which a line as Bench writes it says its checksum."""
 _STACK, _SUITE = 1, 2
 """Parts of the path of a file of rows, in the folder of a stack and in that of a suite."""
 
@@ -64,6 +71,7 @@ class Line:
         source: of which folder, by number.
         start, length: in the file, in bytes; the line's end is not counted.
         digest: of the line.
+        checked: whether it is under a checksum.
         brief: see `agreeing.brief`.
         settled: whether a rerun would keep it.
         predictions: name of their file; None where it has none.
@@ -75,6 +83,7 @@ class Line:
     start: int
     length: int
     digest: bytes
+    checked: bool
     brief: bytes
     settled: bool
     predictions: str | None
@@ -104,7 +113,7 @@ def _check_rows(folder: Path) -> None:
     try:
         found = next(store.every(folder, []), None)
     except OSError as error:
-        raise _unreadable(folder, error) from error
+        raise unreadable(folder, error) from error
     if found is None:
         raise StoreError(
             f"{folder}: expected results to merge, but no whole row lies in it; leave it out"
@@ -159,18 +168,20 @@ def _source(folder: Path) -> Source:
             name = path.relative_to(folder)
             if store.BASELINES in name.parts:
                 others.append(PurePath(*name.parts[: name.parts.index(store.BASELINES) + 1]))
-            elif path.name in store.KINDS and not inside(path, folder):
+            elif store.holds_rows(name) and not inside(path, folder):
                 problems.append(f"{path}: {LINK_OUT}")
-            elif path.name in store.KINDS:
+            elif store.holds_rows(name):
                 if not path.is_file():
                     raise StoreError(f"{path}: expected a file of rows, not a folder or a pipe")
                 files.append(name)
+            elif path.is_symlink() and path.is_dir():
+                problems.append(f"{path}: {_LINKED}")
             elif path.name in BESIDE and path.is_file() and inside(path, folder):
                 beside.append(name)
             elif not _is_ours(name):
                 others.append(name)
     except OSError as error:
-        raise _unreadable(Path(error.filename or folder), error) from error
+        raise unreadable(Path(error.filename or folder), error) from error
     tops = {file.parts[0] for file in files}
     named = (o.as_posix() if o.parts[0] in tops else o.parts[0] for o in others)
     unique = tuple(dict.fromkeys(named))
@@ -209,7 +220,8 @@ def outlines(
         number: that stands for it.
         file: relative to it.
         common: what rows have said so far.
-        problems: lines that are no row, or are damaged, are added to it.
+        problems: lines that are no row, are damaged, or have no checksum and the key of another
+            spec, are added to it.
 
     Raises:
         StoreError: a newer Bench wrote the file, or it cannot be read.
@@ -220,13 +232,26 @@ def outlines(
         if not text.strip():
             continue
         try:
-            row = lines.parse(text, store.KINDS[file.name])
+            row, checked = lines.parse(text, store.KINDS[file.name]), _is_checked(text)
         except StoreError as error:
             raise StoreError(f"{path}:{counted}: {error}") from error
         except ValueError as error:
             problems.append(f"{path}:{counted}: left out, {lines.problem(text, error)}")
             continue
-        yield _identity(row), _outline(row, number, begins, text.rstrip(_ENDS), common)
+        if not checked and row.key != row.spec.key:
+            problems.append(f"{path}:{counted}: left out, {_MISPLACED}")
+            continue
+        outline = _outline(row, number, begins, text.rstrip(_ENDS), checked, common)
+        yield _identity(row), outline
+
+
+def _is_checked(text: bytes) -> bool:
+    """Whether a row, which has been read and is whole, lies under a checksum.
+
+    Raises:
+        ValueError: it cannot be told.
+    """
+    return b'"check": "' in text[:_HEAD] or "check" in json.loads(text)
 
 
 def row(source: Source, file: PurePath, line: Line) -> Row:
@@ -249,7 +274,7 @@ def opened(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def again(stream: BinaryIO, path: Path, line: Line) -> bytes:
@@ -262,7 +287,7 @@ def again(stream: BinaryIO, path: Path, line: Line) -> bytes:
         stream.seek(line.start)
         text = stream.read(line.length)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if digest(text) != line.digest:
         raise StoreError(
             f"{path}: changed while it was merged: expected a folder that nobody writes to; merge "
@@ -276,10 +301,11 @@ def _texts(path: Path) -> Iterator[bytes]:
         try:
             yield from stream
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: OSError) -> StoreError:
+def unreadable(path: Path, error: OSError) -> StoreError:
+    """What to raise for a file or folder that the system does not let be read."""
     return StoreError(f"{path}: cannot be read: {error.strerror}")
 
 
@@ -289,7 +315,9 @@ def _identity(row: Row) -> Identity:
     return Identity(row.stack.id, row.key, digest(store.line(row)))  # however it was laid out
 
 
-def _outline(row: Row, number: int, start: int, text: bytes, common: slimming.Common) -> Line:
+def _outline(
+    row: Row, number: int, start: int, text: bytes, checked: bool, common: slimming.Common
+) -> Line:
     said = row.predictions if isinstance(row, TrialResult) else None
     processor = ""
     if isinstance(row, CostResult) and row.environment is not None:
@@ -299,6 +327,7 @@ def _outline(row: Row, number: int, start: int, text: bytes, common: slimming.Co
         start=start,
         length=len(text),
         digest=digest(text),
+        checked=checked,
         brief=agreeing.brief(row),
         settled=row.status in store.SETTLED,
         predictions=PurePath(said).name if said else None,

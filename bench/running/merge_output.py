@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -16,9 +17,11 @@ from bench.strangers import inside
 NEW = ".new-"
 """Begins the name of the folder that a store is built in; a kill leaves it, the next merge goes on
 over it."""
+_WHOSE = "for rows of several stacks name them, and whose they are cannot be told"
 _BLOCK = 1 << 23
 """Bytes of rows that are flushed together."""
 _TOLD = 5
+"""Of so many things of a kind one is told one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +87,20 @@ def write(
             try:
                 return _written(standing, sources, desk, place)
             finally:
-                shutil.rmtree(desk, ignore_errors=True)
+                _cleared(desk)
     except StoreLockedError as error:
         raise StoreLockedError(f"{output}: another merge is writing it; wait for it") from error
     except OSError as error:
         remedy = appending.remedy(error).replace("--results", "--output")
         raise StoreError(f"{output}: cannot be written: {error}{remedy}") from error
+
+
+def _cleared(desk: Path) -> None:
+    """Nothing of ours is left; what somebody else has in a folder of that name is."""
+    shutil.rmtree(desk / store.BASELINES, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        (desk / store.LOCK).unlink(missing_ok=True)
+        desk.rmdir()
 
 
 def _written(
@@ -136,8 +147,12 @@ def _copy_predictions(
     damaged: list[str] = []
     missing: dict[int, list[str]] = {}
     folder = new / stack / store.PREDICTIONS
+    named = Counter(row.line.predictions for row in rows)
     for row in rows:
         if (name := row.line.predictions) is None:
+            continue
+        if named[name] > 1:  # rows of several stacks in one folder, which somebody put together
+            damaged.append(f"{stack / store.PREDICTIONS / name}: left out, {_WHOSE}")
             continue
         places = (sources[n].folder / stack / store.PREDICTIONS / name for n in row.alike)
         problems: list[str] = []
@@ -152,12 +167,13 @@ def _copy_predictions(
             missing.setdefault(row.line.source, []).append(name)
     if folder.is_dir():
         to_disk(folder)
-    return [*_some(damaged), *(_absent(sources[n].folder / stack, m) for n, m in missing.items())]
+    told = some(tuple(dict.fromkeys(damaged)), "more predictions are left out")
+    return [*told, *(_absent(sources[n].folder / stack, m) for n, m in missing.items())]
 
 
 def _whole(places: Iterator[Path], problems: list[str]) -> Iterator[bytes]:
     for place in places:
-        if not inside(place, place.parent.parent) or not place.is_file():
+        if not present(place):
             continue
         try:
             marks.stored(place)
@@ -168,15 +184,23 @@ def _whole(places: Iterator[Path], problems: list[str]) -> Iterator[bytes]:
             problems.append(f"{place}: left out, for it cannot be read: {error.strerror}")
 
 
+def present(place: Path) -> bool:
+    """Whether stored predictions are a file in the folder of their stack."""
+    with contextlib.suppress(OSError, ValueError):  # a folder of somebody else's; no name of a file
+        return inside(place, place.parent.parent) and place.is_file()
+    return False
+
+
 def _absent(folder: Path, names: Sequence[str]) -> str:
     rows = "1 row lacks its" if len(names) == 1 else f"{len(names):,} rows lack their"
     first = folder / store.PREDICTIONS / names[0]
     return f"{rows} stored predictions, the first {first}; rows and their numbers stand without"
 
 
-def _some(problems: Sequence[str]) -> list[str]:
-    more = len(problems) - _TOLD
-    return [*problems[:_TOLD], *([f"{more:,} more predictions are left out"] if more > 0 else [])]
+def some(things: Sequence[str], more: str) -> list[str]:
+    """The first few of several, and how many there are besides, followed by these words."""
+    left = len(things) - _TOLD
+    return [*things[:_TOLD], *([f"{left:,} {more}"] if left > 0 else [])]
 
 
 def _copy_beside(sources: Sequence[Source], new: Path) -> list[str]:
@@ -204,4 +228,4 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
+        raise merge_inputs.unreadable(path, error) from error

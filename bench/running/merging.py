@@ -5,7 +5,9 @@ root) and its line, byte for byte. Of the rows of one place, stack and key one s
 
     in one folder the last, as everywhere; those before it are dropped
     one that is settled (`store.SETTLED`) before one that is not
-    of several that say the same (`bench.running.agreeing`) that of the folder named first
+    of several that say the same (`bench.running.agreeing`) the one that says most of it; of
+        several of these one whose predictions are there, then one under a checksum, then that of
+        the folder named first
     of several whose results differ that of the folder that is preferred, if one is
 
 and measurements of cost all stand, each once. Whatever else contradicts itself is refused before
@@ -26,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from bench.errors import BenchError
-from bench.running import agreeing, merge_inputs, merge_output, slimming
+from bench.running import agreeing, merge_inputs, merge_output, slimming, store
 from bench.running.agreeing import TITLES, Difference, Kind
 from bench.running.merge_inputs import Identity, Line, Source
 from bench.running.merge_output import Standing
@@ -34,8 +36,6 @@ from bench.tasks import Row
 
 _TOLD = 3
 """Of so many contradictions of a kind a refusal tells one by one."""
-_TOLD_LINES = 5
-"""The same for lines of a folder that are left out."""
 _REMEDIES: Mapping[bool, str] = {
     True: (
         "expected equal pictures, weights and protocol under one key and stack: leave one of the "
@@ -167,7 +167,7 @@ class _Joint:
         problems = self._problems[number]
         for identity, line in merge_inputs.outlines(source, number, file, self._common, problems):
             count.rows += 1
-            count.earlier += last.pop(identity, None) is not None
+            count.earlier += identity in last
             last[identity] = line
         return last
 
@@ -178,7 +178,7 @@ class _Joint:
     def _standing(self, file: PurePath, identity: Identity, found: Sequence[Line]) -> Standing:
         settled = [line for line in found if line.settled]
         stands, unlike = (settled or found)[0], set[int]()
-        if len({line.brief for line in settled}) > 1:
+        if len(settled) > 1:
             stands, unlike = self._chosen(file, settled)
         for line in found:
             count = self._count(line.source, file)
@@ -194,10 +194,12 @@ class _Joint:
 
     def _chosen(self, file: PurePath, settled: Sequence[Line]) -> tuple[Line, set[int]]:
         """Of settled rows that may differ the one that stands, and folders that it overrules."""
+        if len({line.brief for line in settled}) == 1:
+            return self._best(file, settled, [0] * len(settled)), set()
         rows = [merge_inputs.row(self._sources[line.source], file, line) for line in settled]
         found = agreeing.contradiction(rows)
-        if found is None:
-            return settled[0], set()
+        if found is None:  # some say less than others
+            return self._best(file, settled, list(map(agreeing.amount, rows))), set()
         i, j, difference = found
         for line, row in zip(settled, rows, strict=True):
             if line.source == self._preferred and difference.kind == "results":
@@ -213,6 +215,16 @@ class _Joint:
             places = [self._sources[settled[n].source].folder for n in (i, j)]
             examples.append(_contradiction(rows[i], rows[j], (places[0], places[1]), difference))
         return settled[0], set()
+
+    def _best(self, file: PurePath, alike: Sequence[Line], amounts: Sequence[int]) -> Line:
+        """Of rows that say the same, and so much of it each, the one that stands."""
+        there = {line.digest for line in alike if self._has_predictions(file, line)}
+        ranks = [(n, a.digest in there, a.checked) for n, a in zip(amounts, alike, strict=True)]
+        return alike[ranks.index(max(ranks))]
+
+    def _has_predictions(self, file: PurePath, line: Line) -> bool:
+        folder = self._sources[line.source].folder / file.parent / store.PREDICTIONS
+        return line.predictions is not None and merge_output.present(folder / line.predictions)
 
     def _remember(self, file: PurePath, identity: Identity, stands: Line) -> None:
         for what, whose, value in stands.ground if stands.settled else ():
@@ -241,12 +253,10 @@ class _Joint:
     def notes(self) -> Iterator[str]:
         """What could not be read, is not merged, or is to be known before rows are compared."""
         for source, problems in zip(self._sources, self._problems, strict=True):
-            yield from problems[:_TOLD_LINES]
-            if len(problems) > _TOLD_LINES:
-                many = len(problems) - _TOLD_LINES
-                yield f"{source.folder}: {many:,} more lines are left out; bench show tells of all"
+            more = f"more lines of {source.folder} are left out; bench show tells of damaged ones"
+            yield from merge_output.some(problems, more)
             if source.others:
-                others = _some(source.others)
+                others = ", ".join(merge_output.some(source.others, "more"))
                 yield f"{source.folder}: not merged, because these are no rows: {others}"
         yield from self._unlike()
         if several := [found for found in self._processors.values() if len(found) > 1]:
@@ -292,8 +302,3 @@ def _how(row: Row) -> str:
     words = [f"reruns {promise}, {getattr(row, 'reruns_reason', '')}"] if promise else []
     words += [row.environment.processor] if row.environment else []
     return ", ".join(words) or "nothing is known of its machine"
-
-
-def _some(names: Sequence[str]) -> str:
-    more = [f"{len(names) - _TOLD_LINES:,} more"] if len(names) > _TOLD_LINES else []
-    return ", ".join([*names[:_TOLD_LINES], *more])

@@ -29,6 +29,9 @@ from bench.tasks import ROWS, Row, Spec
 
 LOOK_SECONDS = 5.0
 """How often to look for jobs that take long, where nothing else happens."""
+UNKNOWN_SECONDS = 300.0
+"""Of every job, where no row tells of any: more than beginning on another ground takes, or nobody
+would ever join others there."""
 SLOW_FACTOR, SLOW_SECONDS = 3.0, 60.0
 """A job is told of that takes so many times what was expected, and so much longer."""
 
@@ -214,11 +217,12 @@ class _Course:
             self._listener.step_goes_on(event.job, event.progress)
 
     def _end(self, event: Ended) -> None:
+        row = self.save(event)  # first: a listener whose reader is gone ends the run
         for note in event.outcome.notes:
             if note not in self._noted:
                 self._noted.add(note)
                 self._listener.noted(note)
-        if (row := self.save(event)) is not None:
+        if row is not None:
             self._listener.trial_ends(row)
         elif isinstance(event.outcome, Shared):
             self._listener.step_ends(event.job, event.outcome)
@@ -327,7 +331,7 @@ def _guessed(work: Sequence[Job], known: Mapping[str, float | None]) -> Callable
 
     def guess(job: Job) -> float:
         seconds = known[job.key]
-        return usual.get(job.stage, usual.get("", 1.0)) if seconds is None else seconds
+        return usual.get(job.stage, usual.get("", UNKNOWN_SECONDS)) if seconds is None else seconds
 
     return guess
 

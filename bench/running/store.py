@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from bench.cache.disk import to_disk
 from bench.costs import CostResult, pooled
@@ -50,6 +50,7 @@ __all__ = [
     "Contents",
     "Store",
     "every",
+    "holds_rows",
     "line",
     "parse_line",
     "read",
@@ -121,7 +122,7 @@ def every(folder: Path, problems: list[str]) -> Iterator[tuple[Path, Row]]:
     if (wrong := _not_a_folder(folder)) is not None:
         raise StoreError(f"{folder}: expected a results folder; {wrong}")
     found = (f for name in KINDS for f in folder.rglob(name))
-    files = sorted(f for f in found if BASELINES not in f.relative_to(folder).parts)
+    files = sorted(file for file in found if holds_rows(file.relative_to(folder)))
     if not files:
         raise StoreError(
             f"{folder}: expected a results folder, but nothing that bench run or measure wrote "
@@ -132,6 +133,11 @@ def every(folder: Path, problems: list[str]) -> Iterator[tuple[Path, Row]]:
     for file in (file for file in files if inside(file, folder)):
         for row in _rows(file, problems):
             yield file, slimming.shared(answered(row, file.parent, problems), common)
+
+
+def holds_rows(name: PurePath) -> bool:
+    """Whether a file below a results folder is one of its rows, by its path from there."""
+    return name.name in KINDS and BASELINES not in name.parts
 
 
 def trials(folder: Path) -> Iterator[TrialResult]:
