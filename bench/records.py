@@ -357,10 +357,9 @@ class TrialResult(Record):
     """One row of the store. A trial that did not end ``ok`` keeps what it had, and a reason.
 
     ``seconds`` is wall time without ``pictures_seconds`` (reading and decoding). Shared work counts
-    in the trial that did it, or in the first that waited for it; ``way`` says whether this one took
-    part, ``rewrites`` what was done to the backbone's operations. ``test_correct``:
-    `bench.marks.packed`, in the test split's order. ``reruns``: bits that the same suite gives
-    again on this stack; None where nobody noted it.
+    in the trial that did it, or first waited for it; ``way`` says whether this one took part,
+    ``rewrites`` what was done to the backbone's operations. ``test_correct``: `bench.marks.packed`,
+    in the test split's order. ``reruns``: bits that the same suite gives again; None: not noted.
     """
 
     key: str

@@ -70,7 +70,7 @@ class Settings(Record):
         if self.shared:
             url = self.shared.get_secret_value()
             shown = without_credentials(url)
-            named |= dict.fromkeys((url, shown, *_secrets(url)), "<BENCH_SHARED_CACHE>")
+            named |= dict.fromkeys((url, shown, *_passwords(url)), "<BENCH_SHARED_CACHE>")
         return {p: named[p] for p in sorted(named, key=len, reverse=True) if len(p) > 1}
 
     @classmethod
@@ -79,7 +79,7 @@ class Settings(Record):
 
         Raises:
             BenchError: ``BENCH_CACHE_GIB`` is no positive number, or ``BENCH_SHARED_CACHE`` no URL
-                that can be opened with what is installed.
+                that can be opened with what is installed, or a folder that is not there.
         """
         cache = environ.get("BENCH_CACHE_DIR") or user_cache_dir("keras-zoo-bench")
         weights = [p for p in environ.get("BENCH_WEIGHTS_DIR", "").split(os.pathsep) if p]
@@ -105,22 +105,42 @@ def _bytes(gib: str) -> int:
 
 # --------------------------------------------------------------------------- the shared cache's URL
 
+FOLDERS = ("file", "local")
+"""Schemes of folders: nothing in their URLs is secret, and `?` and `#` are parts of names."""
+
 _URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://[^?]*[^?/]+.*", re.DOTALL)
 _BUCKETS = ("s3", "s3a", "gs", "gcs")
-_CONTAINERS = re.compile(r"(abfss?|az|wasbs?)://[^:@/]*@")
+_CONTAINERS = re.compile(r"(abfss?|az|wasbs?)://[^:@/]*@[^:@/]*(:\d+)?(/[^@]*)?")
 """Where what stands before the @ is no user, but a folder."""
+_QUERY = re.compile("[?#]")
+_LONG = 8
+"""Characters of a value in a query that may be a secret; shorter ones may be words."""
+
+
+def _parts(url: str) -> tuple[str, str, str, str]:
+    """Scheme with its slashes, user and password, place, and all that follows it from ? or # on."""
+    before, mark, after = url.partition("://")
+    start, rest = (f"{before}://", after) if mark else ("", url)
+    if before in FOLDERS:
+        return start, "", rest, ""
+    user, first = "", rest.partition("/")[0]
+    if not _CONTAINERS.fullmatch(_QUERY.split(url)[0]) and (
+        "@" in first or re.search(r":(?!\d+$)", first)  # a secret may hold a slash
+    ):
+        user, _, rest = rest.rpartition("@") if "@" in rest else (rest, "", "***")
+    place = _QUERY.split(rest)[0]
+    return start, user, place, rest[len(place) :]
 
 
 def without_credentials(url: str) -> str:
-    """A URL as it may be shown: without user, password, and all that follows a question mark."""
-    if _CONTAINERS.match(url):
-        return url.partition("?")[0]
-    before, mark, after = url.partition("://")
-    start, rest = (f"{before}://", after) if mark else ("", url)
-    first = rest.partition("/")[0]
-    if "@" in first or re.search(r":(?!\d+$)", first):  # a secret may hold a slash
-        rest = rest.rpartition("@")[2] if "@" in rest else "***"
-    return start + rest.partition("?")[0]
+    """A URL as it may be shown: without user, password, and all that follows ``?`` or ``#``."""
+    start, _, place, _ = _parts(url)
+    return start + place
+
+
+def query(url: str) -> str:
+    """What `without_credentials` leaves out at a URL's end, which may be secret."""
+    return _parts(url)[3]
 
 
 def redacted(text: str, url: str) -> str:
@@ -133,10 +153,25 @@ def redacted(text: str, url: str) -> str:
 
 def _secrets(url: str) -> Iterator[str]:
     """Parts of a URL that nobody is to see, as they are and decoded; not those of a few letters."""
-    shown = without_credentials(url)
-    queries = re.findall(r"=([^&]*)", url.partition("?")[2])
-    user = "" if url.startswith(shown) else url.partition("://")[2].rpartition("@")[0]
-    for part in (user, *user.split(":", 1), *re.split("[:/@]", user), *queries):
+    user = _parts(url)[1]
+    yield from _passwords(url)
+    yield from _forms(user, *user.split(":", 1), *re.split("[:/@]", user), *_values(url))
+
+
+def _passwords(url: str) -> Iterator[str]:
+    """Those that are no words of other sentences, as the name of a user may be."""
+    user = _parts(url)[1]
+    if ":" in user:
+        yield from _forms(user, user.partition(":")[2])
+    yield from _forms(*(value for value in _values(url) if len(value) >= _LONG))
+
+
+def _values(url: str) -> list[str]:
+    return [part.partition("=")[2] or part for part in re.split("[?#&]", query(url))]
+
+
+def _forms(*parts: str) -> Iterator[str]:
+    for part in parts:
         yield from (form for form in {part, unquote(part)} if len(form) > 3)
 
 
@@ -147,9 +182,9 @@ def _shared(url: str) -> SecretStr | None:
     if not (match := _URL.fullmatch(url)) or "::" in url:
         raise BenchError(f"{said}: expected a URL of a folder, like {like} or file:///mnt/bench")
     scheme = match["scheme"]
-    if scheme in ("file", "local") and not url.startswith(f"{scheme}:///"):
-        raise BenchError(f"{said}: expected an absolute path after {scheme}://, so a third slash")
-    if scheme in _BUCKETS and without_credentials(url) != url.partition("?")[0]:
+    if scheme in FOLDERS:
+        _check_folder(said, scheme, url)
+    if scheme in _BUCKETS and _parts(url)[1]:
         raise BenchError(
             f"{said}: expected no credentials in a URL of {scheme}://, which are taken for the "
             "bucket: leave them where its package looks for them (environment, files of the user)"
@@ -164,6 +199,21 @@ def _shared(url: str) -> SecretStr | None:
     except ImportError as error:
         raise BenchError(f"{said}: expected {_package(scheme)}") from error
     return SecretStr(url)
+
+
+def _check_folder(said: str, scheme: str, url: str) -> None:
+    folder = Path(url.removeprefix(f"{scheme}://"))
+    if not folder.is_absolute():
+        raise BenchError(f"{said}: expected an absolute path after {scheme}://, so a third slash")
+    try:
+        reason = "" if folder.is_dir() else "it is a file" if folder.exists() else "it is not there"
+    except OSError as error:
+        reason = str(error.strerror)
+    if reason:
+        raise BenchError(
+            f"{said}: expected a folder, but {reason}: make it once, or mount what belongs there; "
+            "Bench never makes it, for where a mount is missing it would lie on the local disk"
+        )
 
 
 def _package(scheme: str) -> str:

@@ -324,8 +324,8 @@ RESULTS: dict[str, tuple[dict[str, Any], str]] = {
         "freeze_resolved from_layer=2 in A, from_layer=3 in B",
     ),
     "guards": (
-        {"guards": (Guard(name="no_cliff", passed=False, evidence="fell"),)},
-        "failed guards none in A, no_cliff in B",
+        {"guards": (Guard(name="loss_finite", passed=False, evidence="inf"),)},
+        "guard loss_finite held in A, failed in B",
     ),
 }
 
@@ -358,6 +358,54 @@ def test_what_a_row_does_not_say_is_no_difference(a: Path, b: Path, c: Path) -> 
     put(b, more)
     assert counted(merging.merge([a, b], c)) == [(1, 0, 1, 0, 0), (1, 1, 0, 0, 0)]
     assert store.read(c).rows == (more,), "what one of them says is not lost"
+
+
+@pytest.mark.parametrize("passed", [True, False, None])
+def test_guards_that_one_row_has_are_no_difference(
+    a: Path, b: Path, c: Path, passed: bool | None
+) -> None:
+    of_both = trial().guards
+    more = trial(guards=(Guard(name="newer", passed=False, evidence="fell"), *of_both))
+    put(a, trial(guards=(*of_both, Guard(name="older", passed=passed, evidence="x"))))
+    put(a, trial(1, guards=()), trial(2, guards=(Guard(name="g", passed=None, evidence="x"),)))
+    put(b, more, trial(1), trial(2, guards=(Guard(name="g", passed=False, evidence="x"),)))
+    merging.merge([a, b], c)
+    first, *others = store.read(c).rows
+    assert (first == more) == (passed is None), "it says more"
+    assert [row.guards for row in others] == [row.guards for row in store.read(b).rows[1:]]
+
+
+def unchecked(row: Row, **said: Any) -> bytes:
+    """A line as older versions wrote it."""
+    content = json.loads(store.line(row))
+    del content["check"]
+    return json.dumps(content | said).encode() + b"\n"
+
+
+def test_of_rows_that_say_the_same_one_under_a_checksum_stands(a: Path, b: Path, c: Path) -> None:
+    file = a / STACK.id / store.TRIALS
+    append(file, unchecked(trial(), seconds=3.0) + unchecked(trial(1), test_correct="//4="))
+    put(b, trial(seconds=5.0), trial(1))
+    merging.merge([a, b], c)
+    first, second = store.read(c).rows
+    assert first.seconds == 5.0
+    assert second.test_correct == "//4=", "what says more goes first"
+    content = json.loads(store.line(trial(seconds=3.0)))
+    file.write_text(json.dumps(content, separators=(",", ":")))
+    merging.merge([a, b], c.with_name("d"))
+    assert store.read(c.with_name("d")).rows[0].seconds == 3.0, "a line laid out anew has one, too"
+
+
+def test_a_row_under_another_key_is_left_out_and_told(a: Path, b: Path, c: Path) -> None:
+    file = a / STACK.id / store.TRIALS
+    append(file, unchecked(trial(3)) + unchecked(trial(), key=trial(1).key))
+    put(a, trial(2).model_copy(update={"key": trial(4).key}))  # whoever wrote this meant it
+    put(b, trial(), trial(1, test_accuracy=0.1))
+    merged = merging.merge([a, b], c)
+    (note,) = merged.notes
+    assert note.startswith(f"{file}:2: left out, its key is not that of what it says was measured")
+    assert counted(merged) == [(2, 2, 0, 0, 0), (2, 2, 0, 0, 0)]
+    assert store.read(c).rows[2:] == store.read(b).rows
 
 
 def test_the_first_few_of_each_kind_are_named_and_all_counted(a: Path, b: Path) -> None:
@@ -467,7 +515,7 @@ def test_of_many_damaged_lines_some_are_told(a: Path, b: Path, c: Path) -> None:
     append(a / STACK.id / store.TRIALS, b"garbage\n" * 12)
     *first, last = merging.merge([a, put(b, trial(1))], c).notes
     assert len(first) == 5
-    assert last == f"{a}: 7 more lines are left out; bench show tells of all"
+    assert last == f"7 more lines of {a} are left out; bench show tells of damaged ones"
 
 
 def test_a_row_of_a_newer_bench_is_refused(a: Path, b: Path) -> None:
@@ -514,6 +562,40 @@ def test_predictions_are_taken_from_whoever_has_them(a: Path, b: Path, c: Path) 
     predicted(b, trial())
     assert merging.merge([a, b], c).notes == ()
     assert len(list(c.rglob("*.npz"))) == 1
+
+
+def test_of_rows_that_say_the_same_one_with_predictions_stands(a: Path, b: Path, c: Path) -> None:
+    put(a, trial(seconds=3.0))
+    predicted(a, trial(1)).unlink()
+    kept = [predicted(b, trial(seed, **LATER)) for seed in (0, 1)]
+    assert merging.merge([a, b], c).notes == ()
+    assert [row.seconds for row in store.read(c).rows] == [7.0, 7.0]
+    assert sorted(p.name for p in c.rglob("*.npz")) == sorted(p.name for p in kept)
+
+
+def test_the_same_row_is_taken_from_the_first_whoever_has_predictions(
+    a: Path, b: Path, c: Path
+) -> None:
+    predicted(a, trial()).unlink()
+    predicted(b, trial())
+    assert counted(merging.merge([a, b], c)) == [(1, 1, 0, 0, 0), (1, 0, 1, 0, 0)]
+    assert len(list(c.rglob("*.npz"))) == 1
+
+
+def test_predictions_of_several_stacks_under_one_name_are_left_out(
+    a: Path, b: Path, c: Path
+) -> None:
+    file = predicted(a, trial())
+    row = trial(stack=OTHER, predictions=f"{store.PREDICTIONS}/{file.name}")
+    append(a / STACK.id / store.TRIALS, store.line(row))
+    kept = predicted(b, trial(1))
+    (note,) = merging.merge([a, b], c).notes
+    assert note.endswith(
+        f"{file.name}: left out, for rows of several stacks name them, and whose "
+        "they are cannot be told"
+    )
+    assert [p.name for p in c.rglob("*.npz")] == [kept.name]
+    assert len(store.read(c).rows) == 3
 
 
 def test_suite_files_that_differ_are_told(a: Path, b: Path, c: Path) -> None:

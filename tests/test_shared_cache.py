@@ -21,7 +21,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from pydantic import SecretStr
 
 from bench import cache
-from bench.cache import checksums, shared, which
+from bench.cache import checksums, shared, waiting, which
 from bench.data import images, picture_cache
 from bench.data.datasets import resolve
 from bench.data.examples import Example
@@ -56,6 +56,7 @@ def to(url: str, tmp_path: Path, name: str) -> Settings:
 @pytest.fixture(params=["file", "memory"])
 def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Machine:
     """Machines by name, with one store behind them."""
+    (tmp_path / "store").mkdir()
     url = "memory://bucket/bench" if request.param == "memory" else f"file://{tmp_path}/store"
     return lambda name: to(url, tmp_path, name)
 
@@ -63,6 +64,7 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Machine:
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     """Of machines that `on_disk` makes."""
+    (tmp_path / "store").mkdir()
     return tmp_path / "store"
 
 
@@ -521,6 +523,99 @@ def test_an_entry_that_is_removed_while_it_is_published(
     assert cache.remarks() == ()
 
 
+def test_a_missing_mount_is_never_made(on_disk: Machine, store: Path) -> None:
+    store.rmdir()
+    made(on_disk("one"))
+    cache.identity(on_disk("one"))
+    assert not store.exists()
+    (remark,) = cache.remarks()
+    assert f"cannot be written: {store} is not there: make the folder, or mount it" in remark
+    said = shared.problem(on_disk("one"))
+    assert said == f"cannot be read: {store} is not there: make the folder, or mount it"
+
+
+def test_a_full_disk_of_this_machine_is_not_the_stores_fault(
+    on_disk: Machine, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(on_disk("one"))
+    other = on_disk("other")
+
+    def full(self: Any, rpath: str, lpath: str, **named: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", rpath)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalFileSystem, "get_file", full)
+        for _ in range(2):
+            assert cache.read(other, "activations", IDENTITY) is None
+    (remark,) = cache.remarks()
+    assert f"for {other.cache / 'activations'} has no room: make room, or set BENCH_CACHE" in remark
+    assert stray(other) == []
+    assert cache.read(other, "activations", IDENTITY) is not None, "it is asked at once"
+
+
+@pytest.fixture
+def hangs(on_disk: Machine, store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A manifest in a store of one entry that whoever reads it waits for, until the test ends."""
+    monkeypatch.setattr(waiting, "SECONDS", 0.2)
+    monkeypatch.setattr(shared, "DOCTOR_SECONDS", 0.2)
+    made(on_disk("one"))
+    manifest = only(store, MANIFEST)
+    manifest.unlink()
+    os.mkfifo(manifest)
+    forget()
+    yield manifest
+    os.close(os.open(manifest, os.O_WRONLY | os.O_NONBLOCK))  # ends the threads that wait
+
+
+def test_a_store_that_hangs_stops_nothing(on_disk: Machine, hangs: Path) -> None:
+    start = time.monotonic()
+    assert made(on_disk("other"), value=8).content == {"value": 8}
+    assert time.monotonic() - start < 5
+    read, written = cache.remarks()
+    assert "cannot be read: no answer within 0 s: work goes on with the cache of this" in read
+    assert "cannot be written: no answer within 0 s" in written
+
+
+def test_doctor_does_not_wait_for_a_store_that_hangs(
+    on_disk: Machine, hangs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = hangs.parent.parent.parent / shared.SHARED[0] / ("0" * 16) / "manifest.json"
+    asked.parent.mkdir(parents=True)
+    hangs.rename(asked)
+    said = shared.problem(on_disk("one"))
+    asked.rename(hangs)
+    assert said == "cannot be read: no answer within 0 s"
+
+
+def test_a_folder_that_hangs_has_an_identity(
+    on_disk: Machine, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(store / which.FILE)
+    monkeypatch.setattr(waiting, "SECONDS", 0.2)
+    one = cache.identity(on_disk("one"))
+    os.close(os.open(store / which.FILE, os.O_WRONLY | os.O_NONBLOCK))
+    assert len(one) == 32
+
+
+def test_large_files_are_waited_for_longer(
+    broken: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[float] = []
+    real = waiting.within
+
+    def noted(seconds: float, ask: Callable[[], Any]) -> Any:
+        limits.append(seconds)
+        return real(seconds, ask)
+
+    monkeypatch.setattr(waiting, "within", noted)
+    made(broken("one"))
+    put = max(limits)
+    limits.clear()
+    assert cache.read(broken("other"), "activations", IDENTITY) is not None
+    assert put == max(limits) == pytest.approx(60 + 20_128 / 1e6)
+    assert min(limits) == 60
+
+
 def test_pictures_elsewhere_that_cannot_be_listed(broken: Machine) -> None:
     Broken.fails.add("ls")
     assert picture_cache.newest(broken("one"), "pets", 16) is None
@@ -563,14 +658,20 @@ def test_doctor_asks_whether_it_can_be_read(broken: Machine, tmp_path: Path) -> 
         (f"KEY:{SECRET}@bucket", "bucket"),
         (f"s3://KEY:{SECRET}", "s3://***"),
         ("file:///mnt/a b", "file:///mnt/a b"),
+        ("file:///mnt/a#b?c@d", "file:///mnt/a#b?c@d"),
+        ("https://host/b#token=abcdef", "https://host/b"),
+        ("https://host/b#abcdef", "https://host/b"),
+        ("az://container@account:key1234@x/b", "az://x/b"),
+        ("az://container@account/k:1@x", "az://x"),
+        ("az://container@account:443/b", "az://container@account:443/b"),
     ],
 )
 def test_credentials_are_never_shown(url: str, shown: str) -> None:
     assert without_credentials(url) == shown
     assert redacted(f"no {url}!", url) == f"no {shown}!"
-    assert which.identity(Settings(cache=Path("x"), shared=SecretStr(url))) == shown or (
-        url.startswith("file")
-    )
+    if not url.startswith("file"):
+        identity = which.identity(Settings(cache=Path("x"), shared=SecretStr(url)))
+        assert identity.partition("?")[0] == shown
 
 
 def test_parts_of_a_url_in_a_message() -> None:
@@ -579,6 +680,11 @@ def test_parts_of_a_url_in_a_message() -> None:
     assert redacted(text, url) == "*** of *** with *** or *** in s3://bucket/b"
     start, _, end = SECRET.partition("/")
     assert redacted(f"no bucket {start!r}, nor {end}", url) == "no bucket '***', nor ***"
+
+
+def test_parts_after_a_hash_are_secret_too() -> None:
+    url = "https://host/b?x=1#token=abcdef"
+    assert redacted("403 for abcdef at host", url) == "403 for *** at host"
 
 
 def test_settings_keep_the_secret_and_hand_it_to_a_worker(tmp_path: Path) -> None:
@@ -597,6 +703,18 @@ def test_rows_name_the_setting(tmp_path: Path) -> None:
     for place, name in names.items():
         text = text.replace(place, name)
     assert text == "<BENCH_SHARED_CACHE>, <BENCH_SHARED_CACHE> and <BENCH_SHARED_CACHE>"
+
+
+@pytest.mark.parametrize("url", ["hdfs://bench:secret1@node/x", "sftp://bench@host/x?for=bench"])
+def test_names_of_users_are_words_of_rows(url: str, tmp_path: Path) -> None:
+    names = to(url, tmp_path, "one").names(tmp_path)
+    assert "bench" not in names
+    assert ("secret1" in names) == ("bench:secret1" in names) == ("secret1" in url)
+
+
+def test_long_values_of_a_query_are_no_words(tmp_path: Path) -> None:
+    names = to("https://host/b?sig=aB3%2Fdefghi", tmp_path, "one").names(tmp_path)
+    assert {"aB3%2Fdefghi", "aB3/defghi"} < set(names)
 
 
 def test_manifests_in_the_store_hold_no_credentials(broken: Machine) -> None:
@@ -631,6 +749,18 @@ def test_a_url_that_cannot_be_opened(url: str, said: str) -> None:
         Settings.from_environment({"BENCH_SHARED_CACHE": url})
     assert said in str(error.value)
     assert SECRET not in str(error.value)
+
+
+@pytest.mark.parametrize(("scheme", "is_file"), [("file", False), ("local", True)])
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path, scheme: str, is_file: bool) -> None:
+    if is_file:
+        (tmp_path / "mnt").write_text("")
+    with pytest.raises(BenchError) as error:
+        Settings.from_environment({"BENCH_SHARED_CACHE": f"{scheme}://{tmp_path}/mnt"})
+    reason = "it is a file" if is_file else "it is not there"
+    assert str(error.value).startswith(
+        f"BENCH_SHARED_CACHE = '{scheme}://{tmp_path}/mnt': expected a folder, but {reason}: make"
+    )
 
 
 @pytest.mark.parametrize(
@@ -750,14 +880,17 @@ def test_who_may_only_read_is_told_which_cache_it_is(
     assert cache.identity(absent) != alone
 
 
-def test_the_identity_of_a_store(tmp_path: Path) -> None:
+def test_the_identity_of_a_store(tmp_path: Path, store: Path) -> None:
     bucket = f"s3://KEY:{SECRET}@bucket/bench/"
     assert cache.identity(to(bucket, tmp_path, "one")) == "s3://bucket/bench"
     assert cache.identity(to("s3://bucket/bench", tmp_path, "two")) == "s3://bucket/bench"
-    folder = f"file://{tmp_path}/store"
+    queries = [cache.identity(to(f"https://host/b?{q}", tmp_path, "one")) for q in "xxy"]
+    assert queries[0] == queries[1] != queries[2]
+    assert queries[0].startswith("https://host/b?")
+    folder = f"file://{store}"
     here = cache.identity(to(folder, tmp_path, "one"))
     assert here == cache.identity(to(folder, tmp_path, "two"))
-    assert here == cache.identity(Settings(cache=tmp_path / "store"))
+    assert here == cache.identity(Settings(cache=store))
     assert cache.identity(to("memory://x", tmp_path, "one")) != here
 
 

@@ -10,8 +10,9 @@ bit by bit where this process has not done so before (``checksums``). When an en
 complete, those least recently used go, of whatever kind, until all of it fits ``BENCH_CACHE_GIB``.
 
 ``folders`` is what all kinds share, ``shared`` the store that several machines have behind their
-caches, ``which`` tells these apart. ``arrays`` is for training code: NumPy arrays under an
-identity. Pictures have a layout of their own, in ``data/picture_cache.py``.
+caches, ``waiting`` the limit of what is asked of it, ``which`` tells caches apart. ``arrays`` is
+for training code: NumPy arrays under an identity. Pictures have a layout of their own, in
+``data/picture_cache.py``.
 """
 
 from bench.cache.arrays import Arrays, ArraysWriter, building, key, let_go, manifests, read, reserve

@@ -9,25 +9,29 @@ there is not written again, unless it was found to be damaged; then the manifest
 entry takes its place.
 
 Whatever goes wrong here costs time and nothing else: the store is left alone for a while, and work
-goes on with the cache of this machine. `remarks` says what went wrong, without credentials.
+goes on with the cache of this machine. So it is with a store that hangs, as every question to it
+has a limit (`waiting`). `remarks` says what went wrong, without credentials.
+
+Where the store is a folder (``file://``), that folder is never made here: a missing one may be the
+place of something that is not mounted.
 """
 
+import errno
 import hashlib
 import importlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
-from bench.cache import checksums
+from bench.cache import checksums, waiting
 from bench.cache.checksums import MANIFEST
-from bench.settings import Settings, redacted, without_credentials
+from bench.settings import FOLDERS, Settings, redacted, without_credentials
 
 SHARED = ("images", "activations", "heads")
 """Kinds of entries that machines share. How fast a step runs (``modes``) is each machine's own."""
@@ -35,10 +39,15 @@ SHARED = ("images", "activations", "heads")
 REST_SECONDS = 300.0
 """So long a store is left alone that could not be reached: asking may itself take a minute."""
 
+DOCTOR_SECONDS = 15.0
+"""Whoever only asks whether the store can be read waits no longer."""
+
 _LONGEST = 300
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _FILE = re.compile(r"\w[\w.-]*", re.ASCII)
 _KEY = re.compile(r"[0-9a-f]{16,32}")
 _Way = Literal["read", "written"]
+T = TypeVar("T")
 
 _stores: dict[str, "_Store"] = {}
 _remarks: list[str] = []
@@ -75,14 +84,19 @@ class Copy:
                 return False
         name = ""
         with self.store.trying("read"):
-            place = f"{self.store.place(self.kind, self.key)}/{_digest(self.content)}"
+            place = f"{self.kind}/{self.key}/{_digest(self.content)}"
             try:
-                for name in self.stated.files:
-                    self.store.files.get_file(f"{place}/{name}", str(folder / name))
+                for name, file in self.stated.files.items():
+                    self.store.get(f"{place}/{name}", folder / name, file.bytes)
+                (folder / MANIFEST).write_bytes(self.content)
             except FileNotFoundError:
                 self.spoil(f"{name} is not there")
                 return False
-            (folder / MANIFEST).write_bytes(self.content)
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                self.store.full(folder.parents[1])  # no store runs full by being read
+                return False
             try:
                 checksums.verified(folder)
             except (OSError, ValueError) as error:
@@ -142,8 +156,8 @@ def problem(settings: Settings) -> str | None:
     """Why the store cannot be read right now; None where it can, or where there is none."""
     if settings.shared is None:
         return None
-    store, said = _Store(settings.shared.get_secret_value()), len(_remarks)
-    store.find(SHARED[0], "0" * 16)
+    store, said = _Store(settings.shared.get_secret_value(), DOCTOR_SECONDS), len(_remarks)
+    store.look()
     del _remarks[said:]
     return store.trouble
 
@@ -152,29 +166,43 @@ class _Store:
     """One store, as this process knows it.
 
     Attributes:
-        files: fsspec's file system.
         spoilt, refused: digests of manifests not to be used, see `Copy`.
         trouble: what went wrong last.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url, self._shown = url, without_credentials(url)
+    def __init__(self, url: str, seconds: float) -> None:
+        self._url, self._shown, self._seconds = url, without_credentials(url), seconds
+        self._is_local = url.partition("://")[0] in FOLDERS
+        self._opened: tuple[Any, str] | None = None
         self.spoilt: set[str] = set()
         self.refused: set[str] = set()
         self.trouble: str | None = None
         self._rests: dict[_Way, float] = {}
+        self._full: set[Path] = set()
 
-    @cached_property
-    def _opened(self) -> tuple[Any, str]:
-        files, root = importlib.import_module("fsspec.core").url_to_fs(self._url)
-        return files, str(root).rstrip("/")
+    def _asked(self, ask: Callable[[Any, str], T], size: int = 0) -> T:
+        """What becomes of fsspec's file system and the store's path in it, for so many bytes."""
 
-    @property
-    def files(self) -> Any:
-        return self._opened[0]
+        def answer() -> T:
+            if self._opened is None:
+                files, root = importlib.import_module("fsspec.core").url_to_fs(self._url)
+                self._opened = files, str(root).rstrip("/")
+            return ask(*self._opened)
 
-    def place(self, kind: str, key: str) -> str:
-        return f"{self._opened[1]}/{kind}/{key}"
+        return waiting.within(self._seconds + size / waiting.BYTES_A_SECOND, answer)
+
+    def get(self, name: str, file: Path, size: int) -> None:
+        self._asked(lambda files, root: files.get_file(f"{root}/{name}", str(file)), size)
+
+    def look(self) -> None:
+        """Be in `trouble` unless the store can be read."""
+        with self.trying("read"):
+            self._asked(self._stands_there)
+        self.find(SHARED[0], "0" * 16)
+
+    def _stands_there(self, files: Any, root: str) -> None:
+        if self._is_local and not files.isdir(root):
+            raise FileNotFoundError(f"{root} is not there: make the folder, or mount it")
 
     @contextmanager
     def trying(self, way: _Way) -> Iterator[None]:
@@ -194,6 +222,15 @@ class _Store:
 
     def remark(self, text: str) -> None:
         _remarks.append(f"shared cache {self._shown}: {text}")
+
+    def full(self, folder: Path) -> None:
+        """Tell once that this machine has no room for what the store has."""
+        if folder not in self._full:
+            self._full.add(folder)
+            self.remark(
+                f"not everything is fetched, for {folder} has no room: make room, or set "
+                "BENCH_CACHE_DIR to a folder that has some"
+            )
 
     def find(self, kind: str, key: str) -> Copy | None:
         if self._rests_from("read"):
@@ -215,9 +252,8 @@ class _Store:
         if self._rests_from("read"):
             return []
         with self.trying("read"):
-            self.files.invalidate_cache()
             try:
-                found = self.files.ls(f"{self._opened[1]}/{kind}", detail=False)
+                found = self._asked(lambda files, root: _listed(files, f"{root}/{kind}"))
             except FileNotFoundError:
                 return []
             names = (str(name).rstrip("/").rpartition("/")[2] for name in found)
@@ -238,49 +274,52 @@ class _Store:
         if self._stands(self._manifest(kind, key)):
             return
         content = (folder / MANIFEST).read_bytes()
-        place = f"{self.place(kind, key)}/{_digest(content)}"
+        entry = f"{kind}/{key}"
+        place = f"{entry}/{_digest(content)}"
         self._put_files(folder, place)
         if self._stands(there := self._manifest(kind, key)):  # another machine was faster
             self._discard(place)
             return
-        self._put_last(self.place(kind, key), place, content)
+        self._put_last(entry, place, content)
         if there is not None:
-            self._discard(f"{self.place(kind, key)}/{_digest(there)}")
+            self._discard(f"{entry}/{_digest(there)}")
 
     def _put_files(self, folder: Path, place: str) -> None:
-        if self._is_local():
-            self.files.makedirs(place, exist_ok=True)
+        if self._is_local:
+            self._asked(self._stands_there)
+            self._asked(lambda files, root: files.makedirs(f"{root}/{place}", exist_ok=True))
         try:
             for file in sorted(folder.iterdir()):
                 if file.name != MANIFEST:
-                    self.files.put_file(str(file), f"{place}/{file.name}")
+                    self._put_file(file, f"{place}/{file.name}")
         except OSError:
-            if self._is_local():  # a full disk would only become fuller
+            if self._is_local:  # a full disk would only become fuller
                 self._discard(place)
             raise
 
-    def _put_last(self, place: str, files: str, content: bytes) -> None:
+    def _put_file(self, file: Path, name: str) -> None:
+        size = file.stat().st_size
+        self._asked(lambda files, root: files.put_file(str(file), f"{root}/{name}"), size)
+
+    def _put_last(self, entry: str, place: str, content: bytes) -> None:
         """Object stores show a whole file or none; a folder does so of what is renamed."""
-        if not self._is_local():
-            self.files.pipe_file(f"{place}/{MANIFEST}", content)
-            return
-        self.files.pipe_file(f"{files}/{MANIFEST}", content)
-        self.files.mv(f"{files}/{MANIFEST}", f"{place}/{MANIFEST}")
+        first = place if self._is_local else entry
+        self._asked(lambda files, root: files.pipe_file(f"{root}/{first}/{MANIFEST}", content))
+        if self._is_local:
+            names = [f"{place}/{MANIFEST}", f"{entry}/{MANIFEST}"]
+            self._asked(lambda files, root: files.mv(*(f"{root}/{name}" for name in names)))
 
     def _discard(self, place: str) -> None:
         with suppress(Exception):  # it may not be ours to remove, and only takes up room
-            self.files.rm(place, recursive=True)
-
-    def _is_local(self) -> bool:
-        protocols = self.files.protocol
-        return "file" in ((protocols,) if isinstance(protocols, str) else protocols)
+            self._asked(lambda files, root: files.rm(f"{root}/{place}", recursive=True))
 
     def _stands(self, manifest: bytes | None) -> bool:
         return manifest is not None and _digest(manifest) not in self.spoilt
 
     def _manifest(self, kind: str, key: str) -> bytes | None:
         try:
-            return bytes(self.files.cat_file(f"{self.place(kind, key)}/{MANIFEST}"))
+            name = f"{kind}/{key}/{MANIFEST}"
+            return bytes(self._asked(lambda files, root: files.cat_file(f"{root}/{name}")))
         except FileNotFoundError:
             return None
 
@@ -289,7 +328,12 @@ def _of(settings: Settings, kind: str) -> _Store | None:
     if settings.shared is None or kind not in SHARED:
         return None
     url = settings.shared.get_secret_value()
-    return _stores.setdefault(url, _Store(url))
+    return _stores.setdefault(url, _Store(url, waiting.SECONDS))
+
+
+def _listed(files: Any, folder: str) -> list[Any]:
+    files.invalidate_cache()
+    return list(files.ls(folder, detail=False))
 
 
 def _digest(content: bytes) -> str:

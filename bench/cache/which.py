@@ -9,8 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from bench.cache import waiting
 from bench.cache.disk import to_disk
-from bench.settings import Settings, without_credentials
+from bench.settings import FOLDERS, Settings, query, without_credentials
 
 FILE = ".bench-cache"
 """Names the cache that it lies in: 32 random hex digits."""
@@ -25,29 +26,33 @@ def identity(settings: Settings) -> str:
 
     Where machines share a store it is the store's, for each of them can get what any other made.
     The first who asks leaves a small file in the cache. A cache that has none and cannot be written
-    is this process' alone, as far as anybody can tell.
+    is this process' alone, as far as anybody can tell; so is a store in a folder that is not there,
+    or does not answer. What follows a question mark in a store's URL counts, as a digest.
 
     Args:
         settings: name the cache, and the store if there is one.
     """
     if settings.shared is None:
-        return _of_folder(settings.cache)
+        return _of_folder(settings.cache, make=True)
     url = settings.shared.get_secret_value()
     scheme, _, place = url.partition("://")
-    if scheme in ("file", "local"):
-        return _of_folder(Path(place))
-    if scheme == "memory":
+    if scheme in FOLDERS:
+        with suppress(waiting.NoAnswerError):
+            return waiting.within(waiting.SECONDS, lambda: _of_folder(Path(place), make=False))
+    if scheme in (*FOLDERS, "memory"):
         return _alone(url)
-    return without_credentials(url).rstrip("/")
+    shown, rest = without_credentials(url).rstrip("/"), query(url)
+    return f"{shown}?{hashlib.sha256(rest.encode()).hexdigest()[:16]}" if rest else shown
 
 
-def _of_folder(folder: Path) -> str:
+def _of_folder(folder: Path, make: bool) -> str:
     file = folder / FILE
     try:
         try:
             found = _read(file)
         except FileNotFoundError:
-            folder.mkdir(parents=True, exist_ok=True)
+            if make:
+                folder.mkdir(parents=True, exist_ok=True)
             found = _made(file, _link)
         return found or _made(file, Path.replace) or _alone(str(folder))
     except OSError:

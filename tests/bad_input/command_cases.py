@@ -58,6 +58,7 @@ CASES = (
     _case("run suite.toml", "BENCH_CACHE_GIB = 'nan'", "a positive number of GiB", suite(), "cache-size-nan", BENCH_CACHE_GIB="nan"),
     _case("run suite.toml", "BENCH_SHARED_CACHE = '/mnt/bench'", "a URL of a folder, like s3://bucket/bench or file:///mnt/bench", suite(), "shared-cache-no-url", BENCH_SHARED_CACHE="/mnt/bench"),
     _case("run suite.toml", "BENCH_SHARED_CACHE = 'file://mnt/bench'", "an absolute path after file://, so a third slash", suite(), "shared-cache-relative", BENCH_SHARED_CACHE="file://mnt/bench"),
+    _case("run suite.toml", "BENCH_SHARED_CACHE = 'file:///not/mounted'", "a folder, but it is not there", suite(), "shared-cache-not-mounted", BENCH_SHARED_CACHE="file:///not/mounted"),
     _case("run suite.toml", "BENCH_SHARED_CACHE = 's4://bucket/bench'", "a scheme that fsspec knows, like s3://bucket/bench", suite(), "shared-cache-unknown-scheme", BENCH_SHARED_CACHE="s4://user:secret@bucket/bench"),
     _case("run suite.toml", "BENCH_SHARED_CACHE = 's3://bucket/bench'", "no credentials in a URL of s3://", suite(), "shared-cache-credentials", BENCH_SHARED_CACHE="s3://user:secret@bucket/bench"),
     _case("run suite.toml", "BENCH_SHARED_CACHE = 'oci://bucket/bench'", "the package ocifs|pip install ocifs", suite(), "shared-cache-package-missing", BENCH_SHARED_CACHE="oci://bucket/bench"),
