@@ -33,7 +33,7 @@ class FirstCome(Dispatcher):
 
 
 class Glued(Dispatcher):
-    """Whole grounds, in the suite's order, each to one worker."""
+    """Whole grounds, the largest first, each to one worker."""
 
     def _other(self, worker: Worker) -> Any:
         return self._top(self._free, worker)

@@ -170,6 +170,25 @@ def test_a_rerun_tries_again_what_was_given_up(tmp_path: Path) -> None:
     assert {row.status for row in rows.values()} == {"ok"}
 
 
+def test_a_job_given_to_a_worker_that_was_gone_already_is_not_to_blame(tmp_path: Path) -> None:
+    """Each worker does one job and is gone, which shows when it has been given the next."""
+
+    def doing(worker: str, job: Job) -> list[Event]:
+        return [well(worker, job), Left(worker, "its node is gone", busy=False)]
+
+    class Tardy(Scripted):
+        def start(self, worker: str, job: Job) -> None:
+            if worker in [name for name, _ in self.started]:
+                return  # too late: what there is to say of it is on its way
+            super().start(worker, job)
+
+    fleet = Tardy(doing)
+    summary, heard, _ = run(tmp_path, fleet)
+    assert summary.all_ok
+    assert len(fleet.started) == len(TRIALS) + 1, "nothing was done twice"
+    assert "worker 1 is lost: its node is gone" in heard.said
+
+
 def test_a_worker_that_the_fleet_let_go_is_no_loss(tmp_path: Path) -> None:
     def doing(worker: str, job: Job) -> list[Event]:
         """While the last job runs, one comes that finds nothing to do."""

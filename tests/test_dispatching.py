@@ -369,6 +369,25 @@ def test_what_ends_three_workers_is_given_up_with_all_that_waits_for_it() -> Non
     assert state.done
 
 
+def test_steps_that_wait_for_one_in_vain_are_left_out_and_tasks_are_not() -> None:
+    work = [step("images", "images", gpu=False), step("pass", after=["images"])]
+    work += [step("heads", after=["images", "pass"]), task("t1", after=["images", "heads"])]
+    work += [task("t2", after=["images", "pass"]), step("other pass", "other")]
+    state = state_of(work)
+    with_workers(state, "a", "b")
+    assert (next_key(state, "a"), next_key(state, "b")) == ("images", "other pass")
+    state.ended("a", in_vain=True)
+    done = []
+    while (key := next_key(state, "a")) is not None:
+        done.append(key)
+        state.ended("a")
+    assert sorted(done) == ["t1", "t2"]
+    assert not state.done
+    assert state.useful == 1
+    state.ended("b")
+    assert state.done
+
+
 def test_the_loss_of_a_worker_without_a_job_costs_nothing() -> None:
     state = state_of([task("t")])
     with_workers(state, "a")

@@ -10,7 +10,7 @@ from bench.costs import CostSpec
 from bench.errors import BenchError
 from bench.numerics import NumericsResult, NumericsSpec, Pass
 from bench.records import Backbone, Environment, Execution
-from bench.running import numerics_cases, runner
+from bench.running import interleaved, numerics_cases
 from bench.running.messages import Finished, Task
 from bench.tasks import ROWS
 
@@ -72,7 +72,7 @@ def test_a_worker_understands_each_kind_of_task() -> None:
 
 def test_fingerprints_of_one_backbone_go_to_one_engine() -> None:
     asked = numerics_cases.of_backbones(["VGG16", "ResNet50"], ("float32", "mixed_bfloat16"))
-    assert [len(group) for group in runner.groups(asked.cases)] == [2, 2]
+    assert [len(group) for group in interleaved.groups(asked.cases)] == [2, 2]
 
 
 def test_a_suite_gives_each_backbone_and_size_once() -> None:

@@ -901,8 +901,10 @@ def test_what_ends_three_workers_is_given_up_and_the_row_says_why(
 
 
 DRIVER = """
+import signal
 import sys
 from pathlib import Path
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as the command line has it
 sys.path[:0] = {paths}
 import test_ray_fleet as t
 folder, address = Path(sys.argv[1]), sys.argv[2]
@@ -950,7 +952,8 @@ class Driver:
 @needs_ray
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "signals", [(signal.SIGINT,), (signal.SIGINT, signal.SIGINT), (signal.SIGKILL,)]
+    "signals",
+    [(signal.SIGINT,), (signal.SIGINT, signal.SIGINT), (signal.SIGTERM,), (signal.SIGKILL,)],
 )
 def test_however_a_run_ends_nothing_of_it_is_left_on_the_nodes(
     cluster: Nodes, tmp_path: Path, signals: tuple[int, ...]
@@ -962,7 +965,9 @@ def test_however_a_run_ends_nothing_of_it_is_left_on_the_nodes(
     out, _ = driver.process.communicate(timeout=SECONDS)
     assert out == b"", "nothing of Ray's is on standard output"
     until(lambda: all(map(is_gone, [*noted(driver.notes), *actors])))
-    if signals == (signal.SIGINT,):
+    if signals == (signal.SIGTERM,):
+        assert driver.process.returncode == 143
+    if signals in ((signal.SIGINT,), (signal.SIGTERM,)):
         assert set(cluster.scratch_folders()) <= before
     assert {row.spec.seed for row in store.read(tmp_path / "results").rows} <= {0, 1}
 

@@ -11,9 +11,9 @@ from bench.costs import CostSpec
 from bench.errors import StoreError
 from bench.progress import Progress
 from bench.records import Backbone, Freeze, Stack, Status, TrialResult, TrialSpec
-from bench.running import runner, slimming, store
+from bench.running import interleaved, jobs, runner, slimming, store
 from bench.running.jobs import Job
-from bench.running.local_fleet import LocalFleet
+from bench.running.local_fleet import REST_SECONDS, LocalFleet
 from bench.running.messages import Finished, Share, Shared
 
 TRIALS = tuple(make_spec(seed=seed) for seed in range(4))
@@ -286,13 +286,13 @@ def together(
 
 
 def test_groups_are_grounds_in_the_order_of_their_first_trial() -> None:
-    found = runner.groups(MIXED)
+    found = interleaved.groups(MIXED)
     assert [[(t.data.dataset.name, t.seed) for t in group] for group in found] == [  # type: ignore[union-attr]
         [(name, seed) for seed in range(3)] for name in DATASETS
     ]
     random = Backbone(name="MobileNetV2", weights="random")
     alone = [t.model_copy(update={"backbone": random}) for t in TRIALS]
-    assert runner.groups(alone) == [[t] for t in alone], "each seed has weights of its own"
+    assert interleaved.groups(alone) == [[t] for t in alone], "each seed has weights of its own"
 
 
 def test_groups_of_measurements_are_backbones() -> None:
@@ -302,13 +302,13 @@ def test_groups_of_measurements_are_backbones() -> None:
         for size in (96, 160)
         for backbone in (one, other)
     ]
-    assert runner.groups(costs) == [[costs[0], costs[2]], [costs[1], costs[3]]]
+    assert interleaved.groups(costs) == [[costs[0], costs[2]], [costs[1], costs[3]]]
 
 
 def test_a_probe_goes_with_trials_on_its_ground() -> None:
     probe = make_probe().spec
     alike, other = probe.trials[1], MIXED[0]
-    assert runner.groups([probe, other, alike]) == [[probe, alike], [other]]
+    assert interleaved.groups([probe, other, alike]) == [[probe, alike], [other]]
 
 
 def test_two_engines_work_at_the_same_time(tmp_path: Path) -> None:
@@ -373,6 +373,21 @@ def test_what_shared_steps_took_counts_once_in_the_first_trial_that_waits(tmp_pa
     assert [rows[t.key].pictures_seconds for t in trials[1:]] == [0.0, 0.0]
 
 
+def test_pictures_that_cannot_be_decoded_are_tried_once_and_by_each_trial(tmp_path: Path) -> None:
+    class Blind(Mate):
+        def share(self, step: Share, report: Callable[[Progress], None]) -> Shared:
+            shared = super().share(step, report)
+            if step.spec.data.dataset.name != DATASETS[1]:
+                return shared
+            return Shared(seconds=0.1, reason="none of its pictures can be read")
+
+    engines = [Blind(tmp_path), Blind(tmp_path)]
+    summary = together(tmp_path, engines)
+    assert sorted(r.key for r in summary.measured) == sorted(t.key for t in MIXED)
+    stages = [s.stage for e in engines for s in e.shared if s.spec.data.dataset.name == DATASETS[1]]
+    assert stages == ["images"], "without pictures there are no passes and no heads"
+
+
 def test_a_rerun_side_by_side_measures_what_is_left(tmp_path: Path) -> None:
     run(tmp_path, Fake(tmp_path), MIXED[:7])
     engines = [Mate(tmp_path), Mate(tmp_path)]
@@ -412,6 +427,24 @@ def test_an_interrupt_ends_every_engine_and_keeps_what_was_finished(tmp_path: Pa
     assert kept == engines[0].executed[: len(kept)] != []
     assert len(engines[1].executed) == 1
     assert engines[1].executed[0] not in kept, "what it was told to end is no result"
+
+
+def test_an_engine_with_nothing_to_do_is_let_go_of_after_a_while(tmp_path: Path) -> None:
+    engine, (job, *_) = Mate(tmp_path), jobs.of(TRIALS, literal=True)
+    fleet, clock = LocalFleet([engine]), [0.0]
+    fleet.now = lambda: clock[0]  # type: ignore[method-assign]
+    with fleet:
+        fleet.rest("1")
+        clock[0] = REST_SECONDS - 1
+        fleet.rest("1")
+        assert not engine.closed.is_set(), "its next job would have to start another process"
+        fleet.start("1", job)
+        clock[0] += 2
+        fleet.rest("1")
+        assert not engine.closed.is_set(), "it has worked meanwhile"
+        clock[0] += REST_SECONDS
+        fleet.rest("1")
+        assert engine.closed.is_set()
 
 
 def test_a_defect_of_one_engine_is_raised_and_ends_the_other(tmp_path: Path) -> None:

@@ -177,13 +177,27 @@ class Dispatcher:
         self._place(ground)
         return self._jobs[key]
 
-    def ended(self, name: str) -> None:
-        """The job of a worker has ended, well or not."""
+    def ended(self, name: str, in_vain: bool = False) -> None:
+        """The job of a worker has ended, well or not.
+
+        Args:
+            name: of the worker.
+            in_vain: shared steps that wait for it would fail, too, and are left out; tasks are
+                not, for each says in its row what is wrong.
+        """
         key = self._doing.pop(name)
+        for other in self._waiting_for(key) if in_vain else ():
+            if self._state[other] == "waiting" and isinstance(self._jobs[other].work, Share):
+                self._finish(other)
         self._finish(key)
 
-    def left(self, name: str, why: str) -> Lost | None:
+    def left(self, name: str, why: str, blamed: bool = True) -> Lost | None:
         """A worker is gone; None where it did nothing.
+
+        Args:
+            name: of the worker.
+            why: for people.
+            blamed: whether its job may be what ended it.
 
         Returns:
             Its job, which is ready for another worker, or given up with all that waits for it.
@@ -200,7 +214,7 @@ class Dispatcher:
             ground.workers.discard(name)
             self._place(ground)
         key = self._doing.pop(name, None)
-        lost = None if key is None else self._lost(key, why)
+        lost = None if key is None else self._lost(key, [why] if blamed else [])
         if not worker.only_cpu and not self._alive(worker.cache):
             self._place_of(worker.cache)
         return lost
@@ -258,9 +272,9 @@ class Dispatcher:
             if self._state[key] == "ready":
                 return key
 
-    def _lost(self, key: str, why: str) -> Lost:
+    def _lost(self, key: str, why: Sequence[str]) -> Lost:
         losses = self._losses.setdefault(key, [])
-        losses.append(why)
+        losses += why
         self._state[key] = "waiting"
         if len(losses) < MOST_LOSSES:
             self._look(key)

@@ -42,11 +42,16 @@ class Joined:
 
 @dataclass(frozen=True)
 class Left:
-    """A worker is gone, and with it what it did. ``why`` is for people; empty where it did nothing,
-    and the fleet let go of it."""
+    """A worker is gone, and with it what it did.
+
+    Attributes:
+        why: for people; empty where it did nothing, and the fleet let go of it.
+        busy: it was at its job; else a job that it was given since is not to blame.
+    """
 
     worker: str
     why: str
+    busy: bool = True
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ class Fleet(Protocol):
         """So many workers would have something to do now."""
 
     def rest(self, worker: str) -> None:
-        """There is nothing for it at present: let it hold nothing that others could use."""
+        """There is nothing for it now: after a while, let it hold nothing that others could use."""
 
     def unheard(self) -> Iterator[Ended]:
         """After the end: what was done before, and not heard of."""

@@ -4,12 +4,14 @@ Whatever drifts on a machine over hours (its load, its heat, its pictures' downl
 all stacks alike. What is timed takes turns more finely (`bench.running.lockstep`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 
-from bench.running import runner
+from bench.probes import ProbeSpec
+from bench.records import TrialSpec
 from bench.running.lockstep import Listener, Side
 from bench.running.runner import Stands, Summary, any_row
+from bench.steps import ground_of
 from bench.tasks import Row, Spec
 
 
@@ -21,7 +23,7 @@ def run(
 ) -> dict[str, Summary]:
     """Run every task on every side that does not hold its row yet; a failed one stops nothing.
 
-    A group (`runner.groups`) is done on one side, then on the next; of the next group the side that
+    A group (`groups`) is done on one side, then on the next; of the next group the side that
     was last is first. A worker ends with its turn: idle, it would hold memory that others need.
 
     Args:
@@ -39,7 +41,7 @@ def run(
     kept = {side.name: _kept(tasks, side, stands(side)) for side in sides}
     listener.begins(sides, len(tasks) * len(sides), sum(map(len, kept.values())))
     measured: dict[str, list[Row]] = {side.name: [] for side in sides}
-    for number, group in enumerate(runner.groups(tasks)):
+    for number, group in enumerate(groups(tasks)):
         for side in sides if number % 2 == 0 else sides[::-1]:
             for spec in group:
                 if spec.key not in kept[side.name]:
@@ -49,6 +51,17 @@ def run(
         side.name: Summary(tuple(measured[side.name]), tuple(kept[side.name].values()))
         for side in sides
     }
+
+
+def groups(trials: Sequence[Spec]) -> list[list[Spec]]:
+    """Trials and probes by the ground they stand on, measurements by backbone; in order of their
+    first."""
+    found: dict[Hashable, list[Spec]] = {}
+    for spec in trials:
+        trial = spec.trials[0] if isinstance(spec, ProbeSpec) else spec
+        alike = ground_of(trial) if isinstance(trial, TrialSpec) else trial.backbone.name
+        found.setdefault(alike, []).append(spec)
+    return list(found.values())
 
 
 def _kept(tasks: Sequence[Spec], side: Side, stands: Stands) -> Mapping[str, Row]:

@@ -16,6 +16,9 @@ from bench.running.runner import Engine
 
 END_SECONDS = 0.1
 """How often to look whether engines that were told to end have done so."""
+REST_SECONDS = 30.0
+"""An engine that had nothing to do for so long lets go of its process. To start another takes a
+large part of that, and most waits are for one step of another engine."""
 
 
 class SharingEngine(Engine, Protocol):
@@ -44,6 +47,7 @@ class LocalFleet:
             n: queue.Queue() for n in self._engines
         }
         self._told: queue.Queue[Event | BaseException] = queue.Queue()
+        self._resting: dict[str, float] = {}
         self._ending = threading.Event()
         self._threads = [
             threading.Thread(target=self._serve, args=(name,), daemon=True)
@@ -75,6 +79,7 @@ class LocalFleet:
 
     def start(self, worker: str, job: Job) -> None:
         """Give an engine its next job."""
+        self._resting.pop(worker, None)
         self._inboxes[worker].put(job)
 
     def next(self, seconds: float) -> Event | None:
@@ -91,8 +96,10 @@ class LocalFleet:
         """There are as many as there are."""
 
     def rest(self, worker: str) -> None:
-        """End its process; the next job, if there is one, starts another."""
-        self._engines[worker].close()
+        """End its process if that lasts; the next job, if there is one, starts another."""
+        since = self._resting.setdefault(worker, self.now())
+        if self.now() - since >= REST_SECONDS:
+            self._engines[worker].close()
 
     def unheard(self) -> Iterator[Ended]:
         """What ended and was not asked for, because the run ended before."""

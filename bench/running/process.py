@@ -34,10 +34,6 @@ from bench.running.messages import (
 from bench.tasks import Spec
 
 START_SECONDS = 300.0
-RETIRE_BYTES = 2 * 2**30
-"""A worker that holds more memory than this after a trial makes room for a fresh one: TensorFlow
-keeps the graph of every model it traced (through its registry of custom gradients) until the
-process ends, about 0.1 to 0.4 GiB a trial."""
 HOME = Path(__file__).parents[2]
 """Where this very code lies, so that workers import no other."""
 COMMAND = (sys.executable, "-P", "-m", "bench.running.worker")

@@ -6,7 +6,9 @@ The one place that speaks to Ray, which is imported when it is first needed (ext
 import importlib
 import logging
 import os
+import signal
 import socket
+import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -28,6 +30,8 @@ CPUS = 4.0
 """Of a worker on a cluster without GPUs, unless its nodes have fewer."""
 METHODS_AT_A_TIME = 4
 """Of an actor: one that listens, one that starts something, one that ends it all."""
+_TOLD_TO_END = (signal.SIGTERM, 128 + signal.SIGTERM)
+"""What Ray, or whoever had the signal before it, exits with where SIGTERM came."""
 _ENOUGH = 1e-9
 """Ray counts resources in ten-thousandths; sums of fractions need a little room."""
 
@@ -233,13 +237,19 @@ def connected(address: str | None) -> Iterator[RayCluster]:
     _check(source, stated)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray = imported()
+    ending = signal.getsignal(signal.SIGTERM)
     here = {"object_store_memory": LOCAL_STORE_BYTES, "include_dashboard": False}
     options: dict[str, Any] = here if stated == LOCAL else {}
     try:
         try:
             ray.init(address=stated, log_to_driver=False, logging_level=logging.ERROR, **options)
         except (Exception, SystemExit) as error:
+            if isinstance(error, SystemExit) and error.code in _TOLD_TO_END:
+                sys.exit(128 + signal.SIGTERM)
             raise BenchError(_not_connected(source, stated, str(error))) from error
+        finally:
+            with suppress(ValueError):  # not on the main thread, where Ray leaves it, too
+                signal.signal(signal.SIGTERM, ending)
         _silence()
         yield RayCluster(ray)
     finally:

@@ -307,10 +307,12 @@ class RayFleet:
 
     def _lose(self, member: Member, why: str) -> None:
         """Its process is gone, or is to be: nobody can tell what it still does."""
+        if self._ending:
+            return
         if member.worker is not None:
             self._staff.drop(member)
             self._looked = -LOOK_SECONDS
-            self._events.append(Left(member.name, why))
+            self._events.append(Left(member.name, why, busy=member.job is not None))
         elif member.node:
             self._staff.fail(member, why)
         else:

@@ -7,15 +7,14 @@ of it all from the thread that called.
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
 
-from bench.probes import ProbeSpec
 from bench.progress import Progress
-from bench.records import Stack, TrialResult, TrialSpec
+from bench.records import Stack, TrialResult
 from bench.running import jobs
 from bench.running.dispatching import Dispatcher, Lost
 from bench.running.fleets import Ended, Event, Fleet, Joined, Left
@@ -24,7 +23,6 @@ from bench.running.listening import FleetListener, Listener
 from bench.running.messages import Finished, Shared
 from bench.running.slimming import Outlines
 from bench.running.store import Store
-from bench.steps import ground_of
 from bench.tasks import ROWS, Row, Spec
 
 LOOK_SECONDS = 5.0
@@ -207,7 +205,8 @@ class _Course:
         if isinstance(event, Joined):
             self._state.joined(event.worker)
         elif isinstance(event, Ended):
-            self._state.ended(event.worker)
+            failed = isinstance(event.outcome, Shared) and bool(event.outcome.reason)
+            self._state.ended(event.worker, in_vain=failed and event.job.stage == "images")
             self._end(event)
         elif isinstance(event, Left):
             self._lose(event)
@@ -229,16 +228,17 @@ class _Course:
 
     def _lose(self, event: Left) -> None:
         """A worker is gone: its job goes elsewhere, or is given up."""
-        lost = self._state.left(event.worker, event.why)
+        lost = self._state.left(event.worker, event.why, event.busy)
         if not event.why:
             return
-        doing = f" while it did {lost.job.label}" if lost else ""
+        doing = f" while it did {lost.job.label}" if lost and event.busy else ""
         self._listener.noted(f"worker {event.worker} is lost{doing}: {event.why}")
         if lost is None:
             return
         work = lost.job.work
         if not isinstance(work, Spec):
-            self._listener.step_ends(lost.job, Shared(seconds=0.0, reason=event.why))
+            reason = event.why if lost.given_up else ""  # else it begins anew elsewhere
+            self._listener.step_ends(lost.job, Shared(seconds=0.0, reason=reason))
         elif not lost.given_up:
             self._listener.trial_is_lost(work)
         for job in lost.given_up:
@@ -334,17 +334,6 @@ def _guessed(work: Sequence[Job], known: Mapping[str, float | None]) -> Callable
         return usual.get(job.stage, usual.get("", UNKNOWN_SECONDS)) if seconds is None else seconds
 
     return guess
-
-
-def groups(trials: Sequence[Spec]) -> list[list[Spec]]:
-    """Trials and probes by the ground they stand on, measurements by backbone; in order of their
-    first."""
-    found: dict[Hashable, list[Spec]] = {}
-    for spec in trials:
-        trial = spec.trials[0] if isinstance(spec, ProbeSpec) else spec
-        alike = ground_of(trial) if isinstance(trial, TrialSpec) else trial.backbone.name
-        found.setdefault(alike, []).append(spec)
-    return list(found.values())
 
 
 def _sorted_out(
