@@ -72,13 +72,20 @@ class Apart(Record):
 
 
 class OnStack(Record):
-    """What was seen on one stack, by case and way (``two blocks, Adam: literal``)."""
+    """What was seen on one stack, by case and way (``two blocks, Adam: literal``).
+
+    Attributes:
+        seen: several devices against one.
+        rounding: one device against one whose backbone began one rounding away: what training
+            makes of rounding alone.
+    """
 
     stack: Stack
     environment: Environment
     measured_at: str
     devices: int
     seen: dict[str, Apart]
+    rounding: dict[str, Apart]
 
 
 class Report(Record):
@@ -98,12 +105,20 @@ class Ran(Record):
 # -------------------------------------------------------------------------------- one process
 
 
-def run(folder: Path, devices: int) -> Ran:
-    """Train every case in this process; what came of it goes into the folder."""
+def run(folder: Path, devices: int, nudged: bool) -> Ran:
+    """Train every case in this process; what came of it goes into the folder.
+
+    Args:
+        folder: to write into.
+        devices: to spread batches over.
+        nudged: begin with each weight of the backbone the next number up or down.
+    """
     from bench import suite as suites
     from bench.records import Execution
     from bench.training import execution
 
+    if nudged:
+        _nudge()
     stack = execution.configure(Execution(precision="float32"), devices)
     ran = Ran(stack=stack, environment=execution.environment())
     file = folder / "suite.toml"
@@ -115,6 +130,25 @@ def run(folder: Path, devices: int) -> Ran:
             np.savez(folder / f"{case}: {way}.npz", **found)
             print(f"{stack.id}: {case}: {way}", flush=True)
     return ran
+
+
+def _nudge() -> None:
+    """Have every weight of a backbone be loaded as one of its neighbours among floats."""
+    from bench.zoo import weights
+
+    module: Any = weights
+    honest, draw = module.load, np.random.default_rng(0)
+
+    def load(*arguments: Any) -> Any:
+        loaded = honest(*arguments)
+        for weight in loaded.model.weights:
+            value = np.asarray(weight)
+            if value.dtype == np.float32:
+                ways = np.where(draw.random(value.shape) < 0.5, np.inf, -np.inf)
+                weight.assign(np.nextafter(value, ways.astype(np.float32)))
+        return loaded
+
+    module.load = load
 
 
 def _trained(spec: Any, ran: Ran, folder: Path, *, literal: bool) -> Arrays:
@@ -150,27 +184,32 @@ def _trained(spec: Any, ran: Ran, folder: Path, *, literal: bool) -> Arrays:
 
 
 def measure(root: Path, devices: int) -> OnStack:
-    """Train every case on one device and on several; a folder to work in is given."""
-    folders = {count: root / str(count) for count in (1, devices)}
-    ran = {count: _elsewhere(folder, count) for count, folder in folders.items()}
-    seen = {}
-    for case in CASES:
-        for way in WAYS:
-            name = f"{case}: {way}"
-            one, several = (_arrays(folders[n] / f"{name}.npz") for n in (1, devices))
-            seen[name] = compared(several, one)
+    """Train every case on one device, on several, and on one again with weights a rounding away;
+    a folder to work in is given."""
+    _elsewhere(root / "one", 1)
+    ran = _elsewhere(root / "several", devices)
+    _elsewhere(root / "nudged", 1, "--nudged")
+    names = [f"{case}: {way}" for case in CASES for way in WAYS]
+
+    def against_one(other: str) -> dict[str, Apart]:
+        return {
+            n: compared(_arrays(root / other / f"{n}.npz"), _arrays(root / "one" / f"{n}.npz"))
+            for n in names
+        }
+
     return OnStack(
-        **ran[devices].model_dump(),
+        **ran.model_dump(),
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         devices=devices,
-        seen=seen,
+        seen=against_one("several"),
+        rounding=against_one("nudged"),
     )
 
 
-def _elsewhere(folder: Path, devices: int) -> Ran:
+def _elsewhere(folder: Path, devices: int, *more: str) -> Ran:
     """In a process of its own: how many devices there are is settled when it begins."""
     folder.mkdir(parents=True)
-    words = ("-m", "benchmarks.devices", "--within", str(folder), "--devices", str(devices))
+    words = ("-m", "benchmarks.devices", "--within", str(folder), "--devices", str(devices), *more)
     ran = subprocess.run([sys.executable, *words], stdout=sys.stderr, check=False)
     if ran.returncode:
         raise BenchError(f"on {devices} devices: ended with {ran.returncode}")
@@ -217,13 +256,17 @@ def document(report: Report, form: str = "simple") -> str:
         on = report.stacks[name]
         stack = f"{on.stack.backend} {on.stack.backend_version}, {on.stack.device}"
         for case, apart in on.seen.items():
-            far = (apart.losses, apart.accuracies, apart.weights, apart.probabilities)
-            cells.append([stack, case, *(f"{value:.0e}" if value else "0" for value in far)])
-    titles = ["stack", "trial", "losses", "accuracies", "weights", "probabilities"]
+            alone = on.rounding[case]
+            far = (apart.losses, alone.losses, apart.accuracies, alone.accuracies)
+            ends = (apart.weights, alone.weights, apart.probabilities, alone.probabilities)
+            cells.append([stack, case, *(f"{v:.0e}" if v else "0" for v in (*far, *ends))])
+    each = ("losses", "accuracies", "weights", "probabilities")
+    titles = ["stack", "trial", *(f"{what}{of}" for what in each for of in ("", ", rounding"))]
     made = tabulate(cells, titles, tablefmt=form, disable_numparse=True)
     below = (
         "Largest absolute differences from the same trial on one device: of any epoch's train or "
-        "val loss and accuracy, any weight, any test probability; all in float32."
+        "val loss and accuracy, any weight, any test probability; all in float32. Rounding: the "
+        "same trial on one device, begun with each of the backbone's weights one float up or down."
     )
     return f"{made}\n\n{below}"
 
@@ -235,9 +278,10 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="print what is noted, and no more")
     parser.add_argument("--devices", type=int, default=2)
     parser.add_argument("--within", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--nudged", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.within:
-        ran = run(asked.within, asked.devices)
+        ran = run(asked.within, asked.devices, asked.nudged)
         (asked.within / "ran.json").write_text(ran.model_dump_json(), encoding="utf-8")
         return
     before = read(asked.output).stacks if asked.output.exists() else {}

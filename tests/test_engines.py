@@ -233,7 +233,7 @@ def test_a_crash_of_one_worker_costs_one_trial(bench: Bench) -> None:
     statuses = {r.spec.seed: r.status for r in summary.measured}  # type: ignore[union-attr]
     assert statuses == {s: "failed" if s == 1 else "ok" for s in range(6)}
     assert all(is_gone(pid) for pid in bench.workers())
-    assert len(bench.workers()) == 3
+    assert len(bench.workers()) in (2, 3), "a new one where there was still something to do"
 
 
 @pytest.mark.parametrize("order", ["hang", "chatters"])

@@ -8,11 +8,11 @@ import logging
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
@@ -236,6 +236,8 @@ def connected(address: str | None) -> Iterator[RayCluster]:
     source = "--address" if address else ADDRESS
     _check(source, stated)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if stated != LOCAL and _has_token():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # who wants none does not mind
     ray = imported()
     ending = signal.getsignal(signal.SIGTERM)
     here = {"object_store_memory": LOCAL_STORE_BYTES, "include_dashboard": False}
@@ -245,7 +247,8 @@ def connected(address: str | None) -> Iterator[RayCluster]:
             ray.init(address=stated, log_to_driver=False, logging_level=logging.ERROR, **options)
         except (Exception, SystemExit) as error:
             if isinstance(error, SystemExit) and error.code in _TOLD_TO_END:
-                sys.exit(128 + signal.SIGTERM)
+                signal.signal(signal.SIGTERM, ending)
+                signal.raise_signal(signal.SIGTERM)  # to whoever would have had it
             raise BenchError(_not_connected(source, stated, str(error))) from error
         finally:
             with suppress(ValueError):  # not on the main thread, where Ray leaves it, too
@@ -254,6 +257,12 @@ def connected(address: str | None) -> Iterator[RayCluster]:
         yield RayCluster(ray)
     finally:
         ray.shutdown()
+
+
+def _has_token() -> bool:
+    """Whether there is a token to show to a cluster: by itself, Ray does not show it to all."""
+    given = any(os.environ.get(f"RAY_AUTH_TOKEN{what}") for what in ("", "_PATH"))
+    return given or (Path.home() / ".ray" / "auth_token").is_file()
 
 
 def _silence() -> None:
@@ -306,10 +315,11 @@ def _check(source: str, address: str) -> None:
     if (found := place(source, address)) is None:
         return
     try:
-        socket.create_connection(found, ANSWER_SECONDS).close()
+        with socket.create_connection(found, ANSWER_SECONDS):
+            pass
     except (OSError, OverflowError) as error:
         raise BenchError(
-            f"{source} {address!r}: nobody answers within {ANSWER_SECONDS:.0f} s ({error}): "
+            f"{source} {address!r}: nobody answers there ({error}): "
             "`ray status` on a node tells a cluster's address"
         ) from error
 

@@ -83,7 +83,7 @@ class Staff:
         self.members: list[Member] = []
         self.trouble = ""
         self._nodes: list[Node] = []
-        self._helped = self._said_alone = False
+        self._helped = self._said_alone = self._said_room = False
         self._names: set[str] = set()
         self._refused: dict[str, str] = {}
         self._failures: Counter[str] = Counter()
@@ -107,6 +107,12 @@ class Staff:
         self._nodes = self._cluster.nodes()
         room = max(1, ray_cluster.room(self._usable, self._needs))
         target = min(room if self._most is None else self._most, max(wanted, 1))
+        if target > room and not self._said_room:
+            self._said_room = True
+            self._tell(
+                f"Ray has room for {room} of {self._most} workers, of {self._needs} each: the "
+                "others begin when there is more"
+            )
         new = [self._one(self._needs) for _ in range(len(self._computing), target)]
         if helper and self._needs.gpus and not self._helped:
             self._helped = True
@@ -166,7 +172,10 @@ class Staff:
             )
         if waited > NOTE_SECONDS and not self._said_alone:
             self._said_alone = True
-            self._tell(f"Ray has had no room for a worker for {waited:.0f} s: {lack}")
+            self._tell(
+                f"Ray has had no room for a worker for {waited:.0f} s: {lack}; waiting for "
+                f"{PATIENCE_SECONDS / 60:.0f} min at most"
+            )
 
     def _cluster_has(self) -> str:
         def total(kind: str) -> float:

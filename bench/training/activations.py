@@ -25,7 +25,7 @@ from bench.progress import Progress
 from bench.records import Preprocessing, SplitName
 from bench.settings import Settings
 from bench.steps import View
-from bench.training import modes, parallel, views
+from bench.training import modes, parallel, replicas, views
 from bench.training.batches import Pictures
 from bench.training.modes import Mode
 from bench.training.recording import Report
@@ -100,7 +100,7 @@ class Activations:
         self._source = source
         self.execution = ""
         self._model: Any = None
-        self._predictor: Callable[[NDArray[Any]], Mapping[str, Any]]
+        self._predictor: replicas.Predictor
         self._mode: Mode | None = None
         self._digests: dict[SplitName, str] = {}
         self._opened: dict[str, Found] = {}
@@ -210,7 +210,7 @@ class Activations:
                 if self._mode.jit != self._source.jit:
                     model.compile(jit_compile=self._mode.jit)
             began = time.perf_counter()
-            found = self._predict(pixels)
+            found = _predict(self._predictor, pixels)
             times.append(time.perf_counter() - began)
             for name, arrays in written.items():
                 for array, value in zip(arrays, found[name], strict=True):
@@ -228,7 +228,7 @@ class Activations:
 
         def run(jit: bool) -> Callable[[], object]:
             model.compile(jit_compile=jit)
-            return lambda: self._predict(pixels)
+            return lambda: _predict(self._predictor, pixels)
 
         identity = {**self._source.machine, "work": "activations", "cuts": sorted(self.cuts)}
         return modes.choose(identity, run, count, self._source.settings, seconds)
@@ -243,18 +243,20 @@ class Activations:
             prepared = preprocessing.apply(self._source.contract, keras.ops.cast(pixels, "float32"))
             self._model = keras.Model(pixels, inside(prepared, training=False))
             self._model.compile(jit_compile=self._source.jit)
-            self._predictor = parallel.predictor(self._model)
+            self._predictor = replicas.predictor(self._model)
         return self._model
 
-    def _predict(self, pixels: NDArray[np.uint8]) -> dict[str, list[NDArray[np.float32]]]:
-        """Of some pictures, filled up to `views.CHUNK` a device so that one shape is compiled."""
-        missing = parallel.count() * views.CHUNK - len(pixels)
-        filled = np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)])
-        found = self._predictor(filled)
-        return {
-            name: [np.asarray(v, np.float32)[: len(pixels)] for v in values]
-            for name, values in found.items()
-        }
+
+def _predict(
+    run: replicas.Predictor, pixels: NDArray[np.uint8]
+) -> dict[str, list[NDArray[np.float32]]]:
+    """Of some pictures, filled up to `views.CHUNK` a device so that one shape is compiled."""
+    missing = parallel.count() * views.CHUNK - len(pixels)
+    filled = np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)])
+    return {
+        name: [np.asarray(v, np.float32)[: len(pixels)] for v in values]
+        for name, values in run(filled).items()
+    }
 
 
 def _pieces(

@@ -44,6 +44,7 @@ def configure(execution: Execution, devices: int = 1) -> Stack:
     if devices > 1:
         parallel.prepare(devices)
     stack = detect(execution, devices)
+    parallel.check_precision(stack.precision, devices)
     keras.config.set_dtype_policy(stack.precision)
     backend = stack.backend
     if backend == "tensorflow":
@@ -156,6 +157,8 @@ def _threads() -> int:
         import tensorflow as tf
 
         asked = tf.config.threading.get_intra_op_parallelism_threads()
+        stated = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+        asked = asked or (int(stated) if stated.isdigit() else 0)
     return asked or _cores()
 
 

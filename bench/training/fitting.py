@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.records import Head, Phase
-from bench.training import parallel
+from bench.training import parallel, replicas
 from bench.training.batches import Batches
 from bench.training.recording import Recorder
 
@@ -56,7 +56,7 @@ def fit(
     if parallel.count() > 1:
         means = parallel.Unpadded(len(train.labels), len(val.labels), train.batch_size)
         callbacks.insert(0, means)
-    with parallel.fitting(model):
+    with replicas.fitting(model):
         model.fit(
             train,
             validation_data=val,

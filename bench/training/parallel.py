@@ -5,15 +5,15 @@ TensorFlow. This module sees to it that the numbers stay those of one device, to
 
     batches that do not divide   filled up with pictures that count nothing (`padded`, `weights`),
                                  and taken out again of what Keras reports (`Unpadded`)
-    dropout                      a part's mask is its part of the whole batch's; Keras gives every
-                                 replica on TensorFlow the same one
-    BatchNorm in training mode   the whole batch's statistics; on TensorFlow, a replica's own
-                                 otherwise
+    dropout                      a part's mask is its part of the whole batch's (`replicas`)
 
-What cannot be kept is refused (`check`). On one device nothing here does anything.
+What cannot be kept is refused (`check`, `check_precision`): above all BatchNorm in training mode on
+TensorFlow. A replica's own statistics are not the batch's, and Keras' ``synchronized`` takes a mean
+of squares less the square of a mean, which rounds coarsely: the loss of one step of MobileNetV2 was
+3e-3 off. On one device nothing here does anything.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -82,6 +82,22 @@ def _jax_there(devices: int) -> int:
 
     jax.config.update("jax_num_cpu_devices", devices)  # accelerators are not touched by it
     return len(jax.devices())
+
+
+def check_precision(precision: str, devices: int) -> None:
+    """See that several devices can train in a precision.
+
+    On TensorFlow, Keras' loss scaling asks the first replica alone whether gradients overflowed;
+    what overflowed in another one reaches the weights.
+
+    Raises:
+        BenchError: they cannot.
+    """
+    if devices > 1 and precision == "mixed_float16" and keras.backend.backend() == "tensorflow":
+        raise BenchError(
+            f"{KEY} = {devices}: expected 1 in mixed_float16 on tensorflow, where Keras misses "
+            'overflows on any device but the first; execution.precision = "float32" takes several'
+        )
 
 
 def begin(devices: int) -> None:
@@ -153,6 +169,11 @@ def count() -> int:
     return _Process.active
 
 
+def distribution() -> Any:
+    """Keras' or TensorFlow's own object for the devices in force; None where there is one."""
+    return _Process.distribution if count() > 1 else None
+
+
 def named(device: str, devices: int) -> str:
     """A device's name for a stack: ``NVIDIA H200 x2``."""
     return f"{device} x{devices}" if devices > 1 else device
@@ -180,25 +201,36 @@ def check(spec: TrialSpec, backbone: Any, train: int) -> None:
         raise _impossible(f"1 for trap {spec.trap}, which is made on one device")
     if spec.phase2 is None or spec.batch_norm != "train":
         return
-    found = leaves(backbone)
+    on_tensorflow = keras.backend.backend() == "tensorflow"
+    layers = leaves(backbone)
+    norms = any(isinstance(x, keras.layers.BatchNormalization) for x in layers)
+    if norms and on_tensorflow:
+        raise _impossible(
+            "1 where BatchNorm trains on tensorflow, whose statistics over several devices are too "
+            "coarse; jax takes several"
+        )
     size = spec.execution.batch_size
     last = train % size or size
-    whole = not size % _Process.active and not last % _Process.active
-    if not whole and any(isinstance(x, keras.layers.BatchNormalization) for x in found):
+    if norms and (size % count() or last % count()):
         raise _impossible(
             f"a number that divides every batch, since BatchNorm trains and would count what fills "
             f"one up: they have {size} pictures, the last one {last}"
         )
-    others = {type(x).__name__ for x in found if hasattr(x, "seed_generator") and not _drops(x)}
-    if others and keras.backend.backend() == "tensorflow":
+    others = {type(x).__name__ for x in layers if hasattr(x, "seed_generator") and not drops(x)}
+    if others and on_tensorflow:
         raise _impossible(
             f"1 for {spec.backbone.name} in training mode: its layers {', '.join(sorted(others))} "
             "would draw the same random numbers on each device"
         )
 
 
+def drops(layer: Any) -> bool:
+    """Whether a layer is Keras' Dropout, whose masks `bench.training.replicas` sees to."""
+    return type(layer) is keras.layers.Dropout
+
+
 def _impossible(expected: str) -> ImpossibleTrialError:
-    return ImpossibleTrialError(f"{KEY} = {_Process.active}: expected {expected}")
+    return ImpossibleTrialError(f"{KEY} = {count()}: expected {expected}")
 
 
 # ----------------------------------------------------------------------------------- of batches
@@ -273,117 +305,3 @@ class Unpadded(keras.callbacks.Callback):
         filled, filled_last = batches * padded(self._size), padded(last)
         of_last = (after * (filled + filled_last) - before * filled) / filled_last
         return (before * batches * self._size + of_last * last) / pictures
-
-
-# ------------------------------------------------------------------------------------ of models
-
-
-@contextmanager
-def fitting(model: Any) -> Iterator[None]:
-    """While Keras traces and fits a model: masks and statistics of the whole batch."""
-    if count() == 1 or keras.backend.backend() != "tensorflow":
-        yield  # JAX computes for the whole batch anyway, wherever its parts are
-        return
-    found = _within(model)
-    drops = [x for x in found if _drops(x)]
-    norms = [x for x in found if isinstance(x, keras.layers.BatchNormalization)]
-    for layer in drops:
-        layer.__dict__["call"] = _part_of_mask(layer)
-    for layer in norms:
-        layer.synchronized = True
-    try:
-        yield
-    finally:
-        for layer in drops:
-            del layer.__dict__["call"]
-        for layer in norms:
-            layer.synchronized = False
-
-
-def _within(model: Any) -> list[Any]:
-    """Every layer of a model, and of models that its layers hold."""
-    found = []
-    for layer in leaves(model):
-        inner = getattr(layer, "backbone", None)
-        found += [layer] if inner is None else _within(inner)
-    return list({id(x): x for x in found}.values())
-
-
-def _drops(layer: Any) -> bool:
-    return type(layer) is keras.layers.Dropout
-
-
-def _part_of_mask(layer: Any) -> Callable[..., Any]:
-    """A Dropout layer's call with a replica's part of the mask that one device would draw."""
-    import tensorflow as tf
-
-    def call(inputs: Any, training: bool = False) -> Any:
-        replica = tf.distribute.get_replica_context()
-        if not training or layer.rate == 0 or replica is None:
-            return keras.layers.Dropout.call(layer, inputs, training=training)
-        shape = list(layer.noise_shape or [None] * len(inputs.shape))
-        own = [tf.shape(inputs)[i] if n is None else n for i, n in enumerate(shape)]
-        if shape[0] is not None:
-            return keras.layers.Dropout.call(layer, inputs, training=training)
-        whole = tf.ones([own[0] * replica.num_replicas_in_sync, *own[1:]], inputs.dtype)
-        mask = keras.random.dropout(whole, layer.rate, seed=layer.seed_generator)
-        first = replica.replica_id_in_sync_group * own[0]
-        return inputs * mask[first : first + own[0]]
-
-    return call
-
-
-def predictor(model: Any) -> Callable[[NDArray[Any]], Mapping[str, Any]]:
-    """A compiled model's outputs for a batch that the devices divide, in its order.
-
-    Keras' own ``predict_on_batch`` gives the whole batch to every replica on TensorFlow, and on JAX
-    fails once other weights train than when it was first asked.
-
-    Args:
-        model: gives lists of tensors by name.
-    """
-    if count() == 1:
-        predict: Callable[[NDArray[Any]], Mapping[str, Any]] = model.predict_on_batch
-        return predict
-    return _by_tensorflow(model) if keras.backend.backend() == "tensorflow" else _by_jax(model)
-
-
-def _by_tensorflow(model: Any) -> Callable[[NDArray[Any]], Mapping[str, Any]]:
-    import tensorflow as tf
-
-    strategy = _Process.distribution
-
-    def outputs(parts: Any) -> Any:
-        return strategy.run(lambda part: model(part, training=False), args=(parts,))
-
-    run = tf.function(outputs)
-
-    def predict(batch: NDArray[Any]) -> Mapping[str, Any]:
-        parts = np.split(batch, strategy.num_replicas_in_sync)
-        given = strategy.experimental_distribute_values_from_function(
-            lambda context: tf.convert_to_tensor(parts[context.replica_id_in_sync_group])
-        )
-        return {
-            name: [np.concatenate(strategy.experimental_local_results(v)) for v in values]
-            for name, values in run(given).items()
-        }
-
-    return predict
-
-
-def _by_jax(model: Any) -> Callable[[NDArray[Any]], Mapping[str, Any]]:
-    import jax
-
-    def outputs(values: Any, batch: Any) -> Any:
-        with keras.StatelessScope(zip(model.variables, values, strict=True)):
-            return model(batch, training=False)
-
-    run = jax.jit(outputs)
-
-    def predict(batch: NDArray[Any]) -> Mapping[str, Any]:
-        layout = _Process.distribution.get_data_layout(batch.shape)
-        given = jax.device_put(batch, layout.backend_layout)
-        found: Mapping[str, Any] = run([v.value for v in model.variables], given)
-        return found
-
-    return predict

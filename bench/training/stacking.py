@@ -8,7 +8,7 @@ What comes out equals training each alone, to rounding.
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -85,13 +85,8 @@ def train(
     """
     if steps[0].phase.reduce_learning_rate and len(steps) > 1:
         raise ValueError("a learning rate that follows val loss is one head's own")
-
-    def features(epoch: int) -> Sequence[Rows]:
-        with parallel.together():  # it may take a pass through the backbone
-            return lessons.features(epoch)
-
     with parallel.alone():
-        return _train(steps, replace(lessons, features=features), report)
+        return _train(steps, lessons, report)
 
 
 def _train(
@@ -288,7 +283,8 @@ class _Batches(keras.utils.PyDataset):
     def start_epoch(self, epoch: int) -> None:
         """Shuffle for this epoch, head by head."""
         self._ahead.forget()
-        self._features = self._inputs(epoch)[0]
+        with parallel.together():  # it may take a pass through the backbone
+            self._features = self._inputs(epoch)[0]
         self._orders = np.stack([order(s, epoch, self._count) for s in self._seeds], axis=1)
 
 
