@@ -77,7 +77,7 @@ def assert_same(several: Left, one: Left, name: str, devices: int) -> None:
     assert f", on {devices} devices" in found["execution"][-1]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.slow)])
 def test_two_devices_give_the_numbers_of_one(backend: str, tmp_path: Path) -> None:
     """The quickest: phase 2 from the frontier, dropout, batches that do not divide."""
     found = left(tmp_path, backend, (1, 2), "quick shared")
@@ -89,9 +89,14 @@ def test_two_devices_give_the_numbers_of_one(backend: str, tmp_path: Path) -> No
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_several_devices_give_the_numbers_of_one(backend: str, tmp_path: Path) -> None:
-    """Literal and shared, optimizers, views, early stopping; on JAX, BatchNorm that trains."""
+    """Literal and shared, optimizers, views, early stopping; on JAX, BatchNorm that trains.
+
+    A few of them, which take a minute; all with BENCH_TEST_EVERY_DEVICE=1.
+    """
     refused = ("quick", "training mode") if backend == "tensorflow" else ("quick",)
     names = [name for name in spread.trials() if not name.startswith(refused)]
+    if not os.environ.get("BENCH_TEST_EVERY_DEVICE"):
+        names = [n for n in names if n in ("everything literal", "stopped shared", names[-1])]
     found = left(tmp_path, backend, (1, 3), *names)
     for name in names:
         assert_same(found[3], found[1], name, 3)

@@ -12,7 +12,6 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
@@ -236,8 +235,6 @@ def connected(address: str | None) -> Iterator[RayCluster]:
     source = "--address" if address else ADDRESS
     _check(source, stated)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if stated != LOCAL and _has_token():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")  # who wants none does not mind
     ray = imported()
     ending = signal.getsignal(signal.SIGTERM)
     here = {"object_store_memory": LOCAL_STORE_BYTES, "include_dashboard": False}
@@ -257,12 +254,6 @@ def connected(address: str | None) -> Iterator[RayCluster]:
         yield RayCluster(ray)
     finally:
         ray.shutdown()
-
-
-def _has_token() -> bool:
-    """Whether there is a token to show to a cluster: by itself, Ray does not show it to all."""
-    given = any(os.environ.get(f"RAY_AUTH_TOKEN{what}") for what in ("", "_PATH"))
-    return given or (Path.home() / ".ray" / "auth_token").is_file()
 
 
 def _silence() -> None:
@@ -332,5 +323,6 @@ def _not_connected(source: str, address: str, said: str) -> str:
         return f"{source} {AUTO}: expected this machine to be a node of a Ray cluster: {first}"
     return (
         f"{source} {address!r}: Ray could not be reached there ({first}): run bench on a node of "
-        "the cluster, with its versions of Ray and Python, and the token that it was started with"
+        "the cluster, with its versions of Ray and Python, and the token that it was started with, "
+        "which RAY_AUTH_MODE=token has Ray show"
     )
